@@ -1,0 +1,1 @@
+"""What is asked and what comes back, in no vendor's words. Imports nothing of ours."""

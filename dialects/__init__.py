@@ -1,0 +1,1 @@
+"""Wire languages: parse and render side by side. Pure: no socket, no settings."""

@@ -1,0 +1,204 @@
+"""SSE and NDJSON: bytes <-> whole frames.
+
+The SSE decoder follows the WHATWG rules (UTF-8, one BOM, CR, LF or CRLF wherever the bytes were
+cut, comments, multi-line data, unknown fields) and is liberal where upstreams are known to stray
+(PROTOCOLS 1.2): a last event without its blank line, an `error:` field, a bare JSON body.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from chat.errors import Broken
+
+MAX_FRAME = 32 * 2**20
+"""Bytes of one frame; more is an attack or a fault."""
+
+
+class Frame(NamedTuple):
+    """One SSE event (`data` with its lines joined by LF) or one line of NDJSON."""
+
+    data: bytes
+    event: bytes = b""
+
+
+class Decoder(Protocol):
+    def feed(self, chunk: bytes) -> list[Frame]: ...
+
+    def close(self) -> list[Frame]: ...
+
+
+class Framing(Protocol):
+    content_type: str
+
+    def decoder(self) -> Decoder: ...
+
+    def encode(self, frame: Frame) -> bytes: ...
+
+
+class _Lines:
+    """Bytes -> whole lines, wherever they were cut; keeps what has no end yet."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: list[bytes] = []
+        self._size = 0
+        self._after_cr = False
+        self._started = False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        if not chunk:
+            return []
+        if self._after_cr and chunk[:1] == b"\n":
+            chunk = chunk[1:]
+            self._after_cr = False
+            if not chunk:
+                return []
+        if b"\r" in chunk:
+            self._after_cr = chunk[-1:] == b"\r"
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        else:
+            self._after_cr = False
+        head, newline, tail = chunk.rpartition(b"\n")
+        if not newline:
+            self._hold(tail)
+            return []
+        if self._held:
+            self._held.append(head)
+            head = b"".join(self._held)
+            self._held.clear()
+            self._size = 0
+        self._hold(tail)
+        return self._without_bom(head).split(b"\n")
+
+    def rest(self) -> bytes:
+        """The last line, which had no end."""
+        rest = self._without_bom(b"".join(self._held))
+        self._held.clear()
+        self._size = 0
+        return rest
+
+    def _hold(self, piece: bytes) -> None:
+        if not piece:
+            return
+        self._held.append(piece)
+        self._size += len(piece)
+        if self._size > self._limit:
+            raise Broken(f"The upstream sent a line of more than {self._limit} bytes.")
+
+    def _without_bom(self, text: bytes) -> bytes:
+        if self._started:
+            return text
+        if text:
+            self._started = True
+        return text.removeprefix(b"\xef\xbb\xbf")
+
+
+class SseDecoder:
+    """Bytes -> SSE frames. `id` and `retry` mean nothing to us and are dropped."""
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._lines = _Lines(limit)
+        self._limit = limit
+        self._data: list[bytes] = []
+        self._size = 0
+        self._event = b""
+        self._stray: list[bytes] = []
+        self._stray_size = 0
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        frames: list[Frame] = []
+        for line in self._lines.feed(chunk):
+            if line:
+                self._line(line)
+            elif self._data:
+                frames.append(self._flush())
+            else:
+                self._event = b""
+        return frames
+
+    def close(self) -> list[Frame]:
+        """The last event, also when its blank line is missing; and what was no SSE at all."""
+        rest = self._lines.rest()
+        if rest:
+            self._line(rest)
+        frames = [self._flush()] if self._data else []
+        stray = b"\n".join(self._stray).strip()
+        if stray[:1] in (b"{", b"["):
+            frames.append(Frame(stray, b"error"))
+        self._stray.clear()
+        return frames
+
+    def _line(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            value = line[6:] if line[5:6] == b" " else line[5:]
+            self._size += len(value)
+            if self._size > self._limit:
+                raise Broken(f"The upstream sent an event of more than {self._limit} bytes.")
+            self._data.append(value)
+            return
+        if line[:1] == b":":
+            return
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"event":
+            self._event = value
+        elif name == b"data":
+            self._data.append(value)
+        elif name == b"error":
+            self._event = b"error"
+            self._data.append(value)
+        elif name not in (b"id", b"retry") and self._stray_size < 65536:
+            self._stray_size += len(line)
+            self._stray.append(line)
+
+    def _flush(self) -> Frame:
+        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+        frame = Frame(data, self._event)
+        self._data = []
+        self._size = 0
+        self._event = b""
+        return frame
+
+
+class NdjsonDecoder:
+    """Bytes -> one frame for each line that is not blank."""
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._lines = _Lines(limit)
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        return [Frame(line) for line in self._lines.feed(chunk) if line.strip()]
+
+    def close(self) -> list[Frame]:
+        rest = self._lines.rest()
+        return [Frame(rest)] if rest.strip() else []
+
+
+class Sse:
+    content_type = "text/event-stream; charset=utf-8"
+
+    def decoder(self) -> SseDecoder:
+        return SseDecoder()
+
+    def encode(self, frame: Frame) -> bytes:
+        data = frame.data
+        if b"\n" in data:
+            data = data.replace(b"\n", b"\ndata: ")
+        if frame.event:
+            return b"event: " + frame.event + b"\ndata: " + data + b"\n\n"
+        return b"data: " + data + b"\n\n"
+
+
+class Ndjson:
+    content_type = "application/x-ndjson"
+
+    def decoder(self) -> NdjsonDecoder:
+        return NdjsonDecoder()
+
+    def encode(self, frame: Frame) -> bytes:
+        return frame.data + b"\n"
+
+
+SSE = Sse()
+NDJSON = Ndjson()
