@@ -50,7 +50,6 @@ class _Open:
     kind: str = ""
     pieces: list[str] = field(default_factory=list)
     signature: str | None = None
-    redacted: str | None = None
     id: str = ""
     name: str = ""
     index: int = -1
@@ -60,7 +59,7 @@ class _Open:
         if self.kind == "text":
             return Text(text) if text else None
         if self.kind == "reasoning":
-            return Reasoning(text, self.signature, self.redacted)
+            return Reasoning(text, self.signature) if text or self.signature else None
         if self.kind == "call":
             return ToolCall(self.id, self.name, text, self.signature)
         return None

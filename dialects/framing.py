@@ -7,7 +7,7 @@ cut, comments, multi-line data, unknown fields) and is liberal where upstreams a
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from chat.errors import Broken
 
@@ -69,7 +69,11 @@ class _Lines:
             self._held.clear()
             self._size = 0
         self._hold(tail)
-        return self._without_bom(head).split(b"\n")
+        lines = self._without_bom(head).split(b"\n")
+        self._started = True
+        if len(head) > self._limit and len(max(lines, key=len)) > self._limit:
+            self._too_long()
+        return lines
 
     def rest(self) -> bytes:
         """The last line, which had no end."""
@@ -84,14 +88,14 @@ class _Lines:
         self._held.append(piece)
         self._size += len(piece)
         if self._size > self._limit:
-            raise Broken(f"The upstream sent a line of more than {self._limit} bytes.")
+            self._too_long()
+
+    def _too_long(self) -> NoReturn:
+        message = f"The upstream sent a line of more than {self._limit} bytes."
+        raise Broken(message, code="malformed")
 
     def _without_bom(self, text: bytes) -> bytes:
-        if self._started:
-            return text
-        if text:
-            self._started = True
-        return text.removeprefix(b"\xef\xbb\xbf")
+        return text if self._started else text.removeprefix(b"\xef\xbb\xbf")
 
 
 class SseDecoder:
@@ -123,19 +127,15 @@ class SseDecoder:
         if rest:
             self._line(rest)
         frames = [self._flush()] if self._data else []
-        stray = b"\n".join(self._stray).strip()
-        if stray[:1] in (b"{", b"["):
-            frames.append(Frame(stray, b"error"))
-        self._stray.clear()
+        if self._stray:
+            frames.append(Frame(b"\n".join(self._stray).strip(), b"error"))
+            self._stray.clear()
         return frames
 
     def _line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
             value = line[6:] if line[5:6] == b" " else line[5:]
-            self._size += len(value)
-            if self._size > self._limit:
-                raise Broken(f"The upstream sent an event of more than {self._limit} bytes.")
-            self._data.append(value)
+            self._add(value)
             return
         if line[:1] == b":":
             return
@@ -144,13 +144,24 @@ class SseDecoder:
         if name == b"event":
             self._event = value
         elif name == b"data":
-            self._data.append(value)
+            self._add(value)
         elif name == b"error":
             self._event = b"error"
-            self._data.append(value)
-        elif name not in (b"id", b"retry") and self._stray_size < 65536:
-            self._stray_size += len(line)
+            self._add(value)
+        elif self._stray or line.lstrip()[:1] in (b"{", b"["):
+            self._stray_size += len(line) + 1
+            self._check(self._stray_size)
             self._stray.append(line)
+
+    def _add(self, value: bytes) -> None:
+        self._size += len(value) + 1
+        self._check(self._size)
+        self._data.append(value)
+
+    def _check(self, size: int) -> None:
+        if size > self._limit + 1:
+            message = f"The upstream sent an event of more than {self._limit} bytes."
+            raise Broken(message, code="malformed")
 
     def _flush(self) -> Frame:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
