@@ -42,8 +42,11 @@ class Renderer(Protocol):
 class InboundDialect(Protocol):
     """How a caller speaks to us."""
 
-    name: str
-    framing: Framing
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def framing(self) -> Framing: ...
 
     def parse_request(self, body: Json) -> ChatRequest:
         """Raises BadRequest with `param` naming the field."""
@@ -66,8 +69,11 @@ class Parser(Protocol):
 
     The first event is a Start. `feed` and `close` raise UpstreamError when the upstream reports
     a failure or says what cannot be understood; `close` raises Broken(code="cut") when the
-    stream ended without its finish.
+    stream ended without its finish. `done` turns true at the terminator ([DONE], message_stop,
+    "done": true): what follows is not read.
     """
+
+    done: bool
 
     def feed(self, frame: Frame) -> Sequence[StreamEvent]: ...
 
@@ -77,8 +83,11 @@ class Parser(Protocol):
 class OutboundDialect(Protocol):
     """How we speak to an upstream: the mirror of InboundDialect."""
 
-    name: str
-    framing: Framing
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def framing(self) -> Framing: ...
 
     def build_request(self, request: ChatRequest, model: str) -> dict[str, Json]:
         """The body for `model` (the upstream's own name). Honours request.stream."""

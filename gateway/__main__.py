@@ -1,0 +1,74 @@
+"""python -m gateway [--config gateway.toml]"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+from dotenv import dotenv_values
+
+from gateway.app import build_app, build_runner
+from gateway.monitor import logs
+from gateway.plan_lines import plan_lines
+from gateway.services import Services
+from gateway.settings import Settings, SettingsError, load
+from providers.registry import CatalogError
+
+DEFAULT_CONFIG = Path("gateway.toml")
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
+    arguments.add_argument("--config", type=Path, help="default: gateway.toml, where it is there")
+    given = arguments.parse_args()
+    config = given.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    environment = {
+        **{name: value for name, value in dotenv_values(".env").items() if value is not None},
+        **os.environ,
+    }
+    try:
+        settings = load(config, environment)
+        return uvloop.run(serve(settings, environment))
+    except (SettingsError, CatalogError) as fault:
+        sys.stderr.write(f"pointsman: {fault}\n")
+        return 2
+    except OSError as fault:
+        sys.stderr.write(f"pointsman: {fault.strerror or fault}\n")
+        return 1
+
+
+async def serve(settings: Settings, environment: dict[str, str]) -> int:
+    """Runs until SIGTERM or SIGINT; open streams get `drain_s` to end."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    address = ""
+
+    def looked(services: Services) -> None:
+        sys.stdout.write("\n".join(plan_lines(services, address)) + "\n")
+        sys.stdout.flush()
+
+    listener = logs.start(settings.log)
+    runner = build_runner(build_app(settings, environment, looked), settings)
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        address = f"http://{host}:{port}"
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        listener.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""build_app(): the only place that knows every part."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+
+import aiohttp
+from aiohttp import web
+
+from gateway.classifier_client import HttpClassifier
+from gateway.engine.attempts import Walker
+from gateway.engine.cooldown import CooldownTable
+from gateway.engine.pipeline import Pipeline
+from gateway.engine.routing import Router
+from gateway.middleware import door
+from gateway.monitor.metrics import Metrics
+from gateway.monitor.recorder import MetricsRecorder
+from gateway.routes import chat, ops
+from gateway.services import SERVICES, ProviderDirectory, Services
+from gateway.settings import Settings
+from providers import registry as providers
+
+LOOK_AGAIN_S = 30.0
+
+
+def build_app(
+    settings: Settings,
+    environment: Mapping[str, str] = os.environ,
+    looked: Callable[[Services], None] | None = None,
+) -> web.Application:
+    """The application. `looked` is called when every upstream was looked at for the first time.
+
+    Raises providers.registry.CatalogError for a provider that cannot be.
+    """
+    providers.rows(settings.providers, environment)
+    app = web.Application(
+        middlewares=[door(chat.ROWS)],
+        client_max_size=settings.server.body_limit,
+    )
+    chat.register(app)
+    ops.register(app)
+
+    async def parts(app: web.Application) -> AsyncGenerator[None, None]:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0, limit_per_host=0, keepalive_timeout=30, ttl_dns_cache=60
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            # Our own frame and body limits hold; a proxy's variables would send keys elsewhere.
+            trust_env=False,
+        ) as session:
+            app[SERVICES] = services = _services(settings, session, environment)
+            looking = asyncio.create_task(_look(services, looked))
+            yield
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def drain(app: web.Application) -> None:
+        app[SERVICES].draining = True
+
+    app.cleanup_ctx.append(parts)
+    app.on_shutdown.append(drain)
+    return app
+
+
+def build_runner(app: web.Application, settings: Settings) -> web.AppRunner:
+    """The production runner. Without handler_cancellation a caller who hangs up would leave his
+    upstream streaming to nobody (STACK 3)."""
+    return web.AppRunner(
+        app,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=75,
+        # aiohttp waits this long twice before it cancels a handler (STACK 1).
+        shutdown_timeout=settings.server.drain_s / 2,
+    )
+
+
+def _services(
+    settings: Settings, session: aiohttp.ClientSession, environment: Mapping[str, str]
+) -> Services:
+    registry = providers.build(
+        settings.providers,
+        session,
+        environment=environment,
+        limits={"idle_s": settings.attempts.idle_s, "one_shot_s": settings.attempts.one_shot_s},
+    )
+    directory = ProviderDirectory(registry)
+    metrics = Metrics(directory.is_known)
+    recorder = MetricsRecorder(metrics)
+    router = Router(
+        directory,
+        settings.routes,
+        settings.aliases,
+        HttpClassifier(settings.classifier, session),
+        recorder,
+        settings.classifier.on_failure,
+    )
+    walker = Walker(
+        settings.attempts,
+        CooldownTable(settings.cooldown, time.monotonic),
+        recorder,
+        time.monotonic,
+    )
+    return Services(
+        settings=settings,
+        session=session,
+        registry=registry,
+        directory=directory,
+        router=router,
+        pipeline=Pipeline(router, walker, recorder, message_limit=settings.server.message_limit),
+        metrics=metrics,
+        started=time.monotonic(),
+    )
+
+
+async def _look(services: Services, looked: Callable[[Services], None] | None) -> None:
+    """Looks at every upstream beside the service, now and again."""
+    while True:
+        await services.registry.look()
+        services.directory.refresh()
+        if looked is not None:
+            looked(services)
+            looked = None
+        await asyncio.sleep(LOOK_AGAIN_S)

@@ -1,0 +1,137 @@
+"""Asks the classifier service, under a hard deadline, and remembers its verdicts for a while.
+
+`ask` never raises: slow, dead or talking nonsense, it gives an Opinion without a verdict that
+says why. A classifier that failed a few times in a row is left alone for a moment, so that a
+hanging one does not cost every caller the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+import aiohttp
+import orjson
+from multidict import CIMultiDict
+from yarl import URL
+
+from chat.request import Json
+from gateway.engine.ports import Opinion, Verdict
+from gateway.settings import Classifier
+
+FAILURES_TO_REST = 3
+REST_S = 1.0
+TIERS = ("local", "strong")
+MAX_ANSWER = 65536
+"""Bytes; a verdict has a few hundred."""
+
+
+class HttpClassifier:
+    def __init__(
+        self,
+        settings: Classifier,
+        session: aiohttp.ClientSession,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._clock = clock
+        self._url = URL(settings.url.rstrip("/") + "/classify")
+        self._headers = CIMultiDict({"Content-Type": "application/json"})
+        self._cache: OrderedDict[str, tuple[float, Verdict]] = OrderedDict()
+        self._failures = 0
+        self._rests_until = 0.0
+        self._timeout = aiohttp.ClientTimeout()
+
+    async def ask(self, prompt: str) -> Opinion:
+        began = self._clock()
+        text = shortened(prompt, self._settings.max_chars)
+        kept = self._cache.get(text)
+        if kept is not None and kept[0] > began:
+            self._cache.move_to_end(text)
+            return Opinion(kept[1], 0.0, cached=True)
+        if began < self._rests_until:
+            return Opinion(None, 0.0, "it failed just now and is left alone for a moment")
+        verdict: Verdict | None = None
+        failure: str | None = None
+        try:
+            async with asyncio.timeout(self._settings.timeout_ms / 1000):
+                verdict, failure = await self._asked(text)
+        except TimeoutError:
+            failure = f"no answer in {self._settings.timeout_ms:.0f} ms"
+        except (aiohttp.ClientError, OSError):
+            failure = "it cannot be reached"
+        ended = self._clock()
+        if verdict is not None:
+            self._failures = 0
+            self._keep(text, verdict, ended)
+        else:
+            self._failures += 1
+            if self._failures >= FAILURES_TO_REST:
+                self._rests_until = ended + REST_S
+        return Opinion(verdict, (ended - began) * 1000, failure)
+
+    async def _asked(self, text: str) -> tuple[Verdict | None, str | None]:
+        async with self._session.post(
+            self._url,
+            data=orjson.dumps({"message": text}),
+            headers=self._headers,
+            timeout=self._timeout,
+            allow_redirects=False,
+        ) as response:
+            body = await response.content.read(MAX_ANSWER)
+            if response.status != 200:
+                return None, f"it answered HTTP {response.status}"
+        try:
+            return _verdict(orjson.loads(body)), None
+        except (orjson.JSONDecodeError, ValueError, KeyError, TypeError):
+            return None, "its answer makes no sense"
+
+    def _keep(self, text: str, verdict: Verdict, now: float) -> None:
+        if self._settings.cache_size == 0:
+            return
+        self._cache[text] = (now + self._settings.cache_s, verdict)
+        self._cache.move_to_end(text)
+        if len(self._cache) > self._settings.cache_size:
+            self._cache.popitem(last=False)
+
+
+def shortened(prompt: str, limit: int) -> str:
+    """Head and tail: the task stands at one end of a long prompt, the material between."""
+    if len(prompt) <= limit:
+        return prompt
+    half = limit // 2
+    return prompt[:half] + "\n" + prompt[-half:]
+
+
+def _verdict(answer: Json) -> Verdict:
+    """Raises ValueError, KeyError or TypeError on nonsense."""
+    tier = answer["tier"]
+    if tier not in TIERS:
+        raise ValueError(tier)
+    percentile = answer.get("percentile")
+    return Verdict(
+        tier=tier,
+        score=_share(answer["score"]),
+        percentile=None if percentile is None else _share(percentile),
+        domain=_short(answer.get("domain")),
+        version=_short(answer.get("version")),
+    )
+
+
+def _share(value: Json) -> float:
+    number = float(value)
+    if isinstance(value, bool | str) or not math.isfinite(number) or not 0 <= number <= 1:
+        raise ValueError(value)
+    return number
+
+
+def _short(value: Json) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > 100:
+        raise ValueError(value)
+    return value

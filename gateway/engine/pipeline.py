@@ -1,0 +1,179 @@
+"""One request, from the parsed question to the last byte, and always to its settlement.
+
+Every door calls `answer`: HTTP handlers now, jobs, batches and WebSockets by the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import orjson
+
+from chat.errors import Broken, GatewayError, TooLarge
+from chat.events import Finish, Usage
+from chat.fold import Folder
+from chat.request import ChatRequest, Json, Text, ToolResult
+from chat.trace import Trace
+from dialects.base import InboundDialect, Now, Renderer
+from gateway.engine.attempts import Walker
+from gateway.engine.ports import Recorder, Settlement
+from gateway.engine.routing import Router, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and the language in which it was asked."""
+
+    dialect: InboundDialect
+    request: ChatRequest
+    body: dict[str, Json]
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is known of one request while it runs."""
+
+    asked: Asked
+    trace: Trace
+    began: float
+    usage: Usage
+    renderer: Renderer | None = None
+    committed: bool = False
+
+
+class Pipeline:
+    """`clock` is monotonic seconds; `now` is the time of day."""
+
+    def __init__(
+        self,
+        router: Router,
+        walker: Walker,
+        recorder: Recorder,
+        *,
+        message_limit: int,
+        clock: Callable[[], float] = time.monotonic,
+        now: Now = time.time,
+    ) -> None:
+        self._router = router
+        self._walker = walker
+        self._recorder = recorder
+        self._message_limit = message_limit
+        self._clock = clock
+        self._now = now
+
+    async def answer(self, asked: Asked, trace: Trace) -> AsyncGenerator[bytes, None]:
+        """Bytes in the caller's own dialect: frames of a stream, or one body.
+
+        Raises GatewayError only before the first bytes; a later failure is written in-band.
+        Closing the generator at any point cancels the upstream and settles as cancelled.
+        """
+        run = _Run(asked, trace, self._clock(), Usage())
+        outcome = "cancelled"
+        failure: GatewayError | None = None
+        self._recorder.opened()
+        try:
+            self._admit(asked)
+            plan = await self._router.plan(asked.request, trace)
+            stream = asked.request.stream
+            async with aclosing(
+                self._walker.walk(
+                    plan,
+                    lambda target: self._attempt(run, target),
+                    trace,
+                    stream=stream,
+                    began=run.began,
+                )
+            ) as pieces:
+                async for piece in pieces:
+                    run.committed = True
+                    yield piece
+            outcome = "finished"
+        except GatewayError as error:
+            outcome, failure = "failed", error
+            if not run.committed or run.renderer is None:
+                raise
+            yield run.renderer.fail(error)
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception:
+            # A fault of ours: told as such by the door, and settled like any other end.
+            outcome, failure = "failed", GatewayError("The gateway failed.")
+            if not run.committed or run.renderer is None:
+                raise
+            yield run.renderer.fail(failure)
+            raise
+        finally:
+            self._time(run)
+            self._recorder.settle(
+                Settlement(
+                    outcome=outcome,
+                    door=asked.dialect.name,
+                    trace=trace,
+                    usage=run.usage,
+                    committed=run.committed,
+                    error=failure.kind if failure else None,
+                )
+            )
+
+    def _admit(self, asked: Asked) -> None:
+        size = 0
+        for message in asked.request.messages:
+            for part in message.parts:
+                if isinstance(part, Text | ToolResult):
+                    size += len(part.text)
+        if size > self._message_limit:
+            raise TooLarge(
+                f"The messages have {size} characters; this gateway takes {self._message_limit}.",
+                param="message" if "message" in asked.body else "messages",
+            )
+
+    def _attempt(self, run: _Run, target: Target) -> AsyncGenerator[bytes, None]:
+        if run.asked.request.stream:
+            return self._streamed(run, target)
+        return self._whole(run, target)
+
+    async def _streamed(self, run: _Run, target: Target) -> AsyncGenerator[bytes, None]:
+        """Events -> the caller's frames. A stream without its finish is raised as cut."""
+        asked = run.asked
+        renderer = asked.dialect.renderer(
+            asked.request, run.trace.request_id, target.model, self._now
+        )
+        run.renderer = renderer
+        run.usage = Usage()
+        finished = False
+        async with aclosing(target.provider.stream(asked.request, target.model)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    if isinstance(event, Usage):
+                        run.usage = run.usage.merged(event)
+                    elif isinstance(event, Finish):
+                        finished = True
+                piece = renderer.feed(batch)
+                if piece:
+                    yield piece
+        if not finished:
+            raise Broken(f"{target.name} ended before it was finished.", code="cut")
+        self._time(run)
+        yield renderer.close(run.trace)
+
+    async def _whole(self, run: _Run, target: Target) -> AsyncGenerator[bytes, None]:
+        """Events -> one body."""
+        asked = run.asked
+        run.usage = Usage()
+        folder = Folder()
+        async with aclosing(target.provider.stream(asked.request, target.model)) as batches:
+            async for batch in batches:
+                folder.feed(batch)
+                run.usage = folder.usage
+        response = folder.response()
+        self._time(run)
+        yield orjson.dumps(
+            asked.dialect.render_response(asked.request, response, run.trace, self._now)
+        )
+
+    def _time(self, run: _Run) -> None:
+        run.trace.total_ms = (self._clock() - run.began) * 1000

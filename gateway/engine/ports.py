@@ -1,0 +1,121 @@
+"""What the engine needs from others, and no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chat.errors import UpstreamError
+from chat.events import Batch, Usage
+from chat.request import ChatRequest, Json
+from chat.trace import Trace
+from dialects.base import OutboundDialect
+from dialects.framing import Frame
+
+
+class Provider(Protocol):
+    """Someone we can ask."""
+
+    name: str
+
+    @property
+    def dialect(self) -> OutboundDialect: ...
+
+    def stream(self, request: ChatRequest, model: str) -> AsyncGenerator[Batch, None]: ...
+
+    def relay(
+        self, body: dict[str, Json], model: str, stream: bool
+    ) -> AsyncGenerator[Sequence[Frame], None]: ...
+
+
+class Directory(Protocol):
+    """Who is on, who is off and why, and what models they have."""
+
+    @property
+    def providers(self) -> Mapping[str, Provider]: ...
+
+    def default_model(self, provider: str) -> str | None: ...
+
+    def why_off(self, provider: str) -> str | None:
+        """None when there is no such provider, or when it is on."""
+        ...
+
+    def known(self) -> Mapping[str, Sequence[str]]: ...
+
+    def nearest(self, name: str, extra: Sequence[str] = ()) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the classifier says of one prompt."""
+
+    tier: str
+    score: float
+    """Chance that the small model answers well, 0..1."""
+    percentile: float | None
+    """Share of the classifier's reference prompts with a lower score."""
+    domain: str | None
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """The classifier's answer, or why there is none."""
+
+    verdict: Verdict | None
+    milliseconds: float
+    failure: str | None = None
+    cached: bool = False
+
+
+class Classifier(Protocol):
+    async def ask(self, prompt: str) -> Opinion:
+        """Never raises and never takes longer than its deadline."""
+        ...
+
+
+@dataclass(slots=True)
+class Settlement:
+    """How one request ended; made once for each request, whatever happened."""
+
+    outcome: str
+    """finished, failed or cancelled."""
+    door: str
+    trace: Trace
+    usage: Usage
+    committed: bool
+    error: str | None = None
+    """kind of the error."""
+
+
+class Recorder(Protocol):
+    """Where things are written down."""
+
+    def attempt(self, provider: str, model: str, outcome: str) -> None: ...
+
+    def classified(self, opinion: Opinion, tier: str) -> None: ...
+
+    def opened(self) -> None: ...
+
+    def settle(self, settlement: Settlement) -> None: ...
+
+
+class Rests(Protocol):
+    """Which targets rest, and for how long (seconds)."""
+
+    def resting(self, target: str) -> Rest | None: ...
+
+    def failed(self, target: str, error: UpstreamError) -> None: ...
+
+    def succeeded(self, target: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    seconds: float
+    error: UpstreamError
+    """The failure that it rests from."""
+    firm: bool
+    """The upstream itself asked for it (429, 401): not to be broken even when no one else is
+    left."""

@@ -1,0 +1,1 @@
+"""The door, thin: HTTP in, the pipeline, HTTP out."""

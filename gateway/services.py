@@ -1,0 +1,70 @@
+"""The parts that a handler may use, under one key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp import web
+
+from gateway.engine.pipeline import Pipeline
+from gateway.engine.ports import Provider
+from gateway.engine.routing import Router
+from gateway.monitor.metrics import Metrics
+from gateway.settings import Settings
+from providers.registry import Registry
+
+
+class ProviderDirectory:
+    """The registry, as the engine sees it. Names are looked up for each bare model that a caller
+    writes, so the lists are made once and again when an upstream was looked at."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.providers: Mapping[str, Provider] = registry.providers
+        self._known = registry.known()
+        self._pairs = _pairs(self._known)
+
+    def refresh(self) -> None:
+        self._known = self._registry.known()
+        self._pairs = _pairs(self._known)
+
+    def default_model(self, provider: str) -> str | None:
+        return self._registry.providers[provider].row.default_model
+
+    def why_off(self, provider: str) -> str | None:
+        off = self._registry.off.get(provider)
+        return off.why if off else None
+
+    def known(self) -> Mapping[str, Sequence[str]]:
+        return self._known
+
+    def is_known(self, provider: str, model: str) -> bool:
+        return (provider, model) in self._pairs
+
+    def nearest(self, name: str, extra: Sequence[str] = ()) -> Sequence[str]:
+        return self._registry.nearest(name, extra)
+
+
+def _pairs(known: Mapping[str, Sequence[str]]) -> set[tuple[str, str]]:
+    return {(provider, model) for provider, models in known.items() for model in models}
+
+
+@dataclass(slots=True)
+class Services:
+    settings: Settings
+    session: aiohttp.ClientSession
+    registry: Registry
+    directory: ProviderDirectory
+    router: Router
+    pipeline: Pipeline
+    metrics: Metrics
+    started: float
+    """Monotonic seconds."""
+    draining: bool = False
+    problems: list[str] = field(default_factory=list)
+    """Why this process is not ready, a line each."""
+
+
+SERVICES = web.AppKey("services", Services)

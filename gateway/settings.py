@@ -1,0 +1,175 @@
+"""gateway.toml + environment -> frozen Settings, validated whole.
+
+`${NAME}` in a value is replaced from the environment, and an unset NAME is an error that says
+where it stands. A few settings have an environment variable of their own (`ENVIRONMENT`), which
+wins over the file. Providers are validated by providers.registry, which knows the catalogue.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+ENVIRONMENT: dict[str, tuple[str, str]] = {
+    "HOST": ("server", "host"),
+    "PORT": ("server", "port"),
+    "CLASSIFIER_URL": ("classifier", "url"),
+    "DEBUG_MODE": ("log", "debug"),
+}
+"""Environment variable -> the setting that it replaces."""
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+TargetList = tuple[str, ...]
+
+
+class SettingsError(ValueError):
+    """What is wrong and where, one line a fault."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    """0 takes a free port."""
+    body_limit: int = Field(default=64 * 2**20, ge=1024)
+    """Bytes of a request's body."""
+    message_limit: int = Field(default=400_000, ge=1)
+    """Characters of text in a request."""
+    drain_s: Seconds = 20
+    """How long open streams may go on after SIGTERM."""
+
+
+class Classifier(_Section):
+    url: str = "http://127.0.0.1:8000"
+    timeout_ms: float = Field(default=80, gt=0, le=10_000)
+    on_failure: Literal["local", "strong"] = "strong"
+    """Which tier answers when the classifier cannot."""
+    cache_size: int = Field(default=2048, ge=0)
+    """Verdicts kept, the least recently used goes first; 0 keeps none."""
+    cache_s: Seconds = 300
+    max_chars: int = Field(default=4000, ge=100)
+    """Characters of a prompt that are sent to it: its head and its tail."""
+
+
+class Route(_Section):
+    """What a model name that is no model means: two tiers, and where the line is."""
+
+    local: TargetList = ()
+    strong: TargetList = ()
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    """Score under which a prompt goes to the strong tier."""
+    target_strong_share: float | None = Field(default=None, ge=0, le=1)
+    """Share of prompts for the strong tier, by the classifier's own percentiles. Neither this
+    nor a threshold: the classifier's card decides."""
+
+
+class Attempts(_Section):
+    per_target: int = Field(default=2, ge=1, le=10)
+    first_event_s: Seconds = 20
+    idle_s: Seconds = 60
+    one_shot_s: Seconds = 600
+    total_s: Seconds = 120
+    """Until the first event, over all targets."""
+    backoff_ms: float = Field(default=200, ge=0, le=60_000)
+    """First wait before a retry; doubles, with full jitter."""
+
+
+class Cooldown(_Section):
+    failures: int = Field(default=3, ge=1)
+    """Failures in a row after which a target rests."""
+    rest_s: Seconds = 5
+    """First rest; doubles up to max_s."""
+    max_s: Seconds = 60
+    denied_s: Seconds = 300
+    """Rest after 401 or 403: a key does not heal in seconds."""
+    limit_s: Seconds = 10
+    """Rest after 429 without a Retry-After."""
+
+
+class Log(_Section):
+    debug: bool = False
+    format: Literal["auto", "text", "json"] = "auto"
+    """auto: text on a terminal, JSON lines elsewhere."""
+
+
+class Settings(_Section):
+    server: Server = Server()
+    classifier: Classifier = Classifier()
+    routes: dict[str, Route] = Field(default_factory=dict)
+    aliases: dict[str, str] = Field(default_factory=dict)
+    providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    attempts: Attempts = Attempts()
+    cooldown: Cooldown = Cooldown()
+    log: Log = Log()
+
+
+DEFAULT_ROUTE = Route(
+    local=("ollama", "local"),
+    strong=("anthropic", "openai", "gemini", "together", "openrouter", "groq", "a4f"),
+)
+"""Without [routes.auto]: whoever is on, each by its default model."""
+
+
+def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Raises SettingsError. Without a path the defaults hold."""
+    tree: dict[str, Any] = {}
+    if path is not None:
+        try:
+            tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as fault:
+            raise SettingsError(f"{path}: {fault.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+            raise SettingsError(f"{path}: {fault}") from None
+    tree = _expanded(tree, environment, "")
+    for variable, (section, name) in ENVIRONMENT.items():
+        if environment.get(variable):
+            tree.setdefault(section, {})[name] = environment[variable]
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as fault:
+        raise SettingsError("\n".join(_lines(fault, path))) from None
+    if "auto" not in settings.routes:
+        routes = {**settings.routes, "auto": DEFAULT_ROUTE}
+        settings = settings.model_copy(update={"routes": routes})
+    return settings
+
+
+def _lines(fault: ValidationError, path: Path | None) -> list[str]:
+    """One line a fault; the value itself is left out, as it may be a key."""
+    where = path or "settings"
+    return [
+        f"{where}: {'.'.join(str(step) for step in error['loc'])}: {error['msg']}"
+        for error in fault.errors(include_url=False, include_input=False)
+    ]
+
+
+def _expanded(value: Any, environment: Mapping[str, str], where: str) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _expanded(item, environment, f"{where}.{name}" if where else name)
+            for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_expanded(item, environment, f"{where}[{n}]") for n, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replaced(match: re.Match[str]) -> str:
+        if match[1] not in environment:
+            # A provider without its key is off, which is no mistake; anything else is.
+            if where.startswith("providers.") and where.endswith(".api_key"):
+                return ""
+            raise SettingsError(f"{where}: the environment variable {match[1]} is not set")
+        return environment[match[1]]
+
+    return VARIABLE.sub(replaced, value)

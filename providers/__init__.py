@@ -1,0 +1,1 @@
+"""Whom we call: address, key, quirks."""

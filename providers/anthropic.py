@@ -1,0 +1,31 @@
+"""Anthropic: its version is pinned, since the next one refuses temperature (PROTOCOLS 0.1)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chat.request import Json
+from providers.base import HttpProvider, ModelInfo
+
+VERSION = "2023-06-01"
+
+
+class AnthropicProvider(HttpProvider):
+    kind: ClassVar[str] = "anthropic"
+
+    def url(self, model: str, stream: bool) -> str:
+        return self._base + "/messages"
+
+    def headers(self) -> dict[str, str]:
+        return {"x-api-key": self.row.key or "", "anthropic-version": VERSION}
+
+    def models_url(self) -> str:
+        return self._base + "/models?limit=1000"
+
+    def model_infos(self, body: Json) -> list[ModelInfo]:
+        rows = body.get("data", []) if isinstance(body, dict) else []
+        return [
+            ModelInfo(row["id"])
+            for row in rows
+            if isinstance(row, dict) and isinstance(row.get("id"), str)
+        ]
