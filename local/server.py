@@ -1,0 +1,75 @@
+"""llama.cpp's own server inside this process, set up for a small machine."""
+
+import errno
+import socket
+from typing import Any
+
+from local.settings import Settings
+from local.weights import Weights
+
+HOST = "127.0.0.1"
+
+
+class ServerError(Exception):
+    """The model cannot be served; the message says why."""
+
+
+def start(settings: Settings, weights: Weights) -> Any:
+    """Load the weights and answer on 127.0.0.1; the server lives as long as the object returned.
+
+    Routes: POST /v1/chat/completions (JSON or SSE), GET /v1/models, /health, /metrics.
+    A caller who hangs up frees his slot at the next token. llama.cpp reads a prompt to its end
+    first (about 200 tokens a second on one thread), and an answer that is not streamed too.
+
+    Raise ServerError when xllamacpp is absent, the port is taken or the file is no model.
+    """
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise ServerError(
+            f"The embedded model needs xllamacpp ({error}): "
+            "pip install 'xllamacpp>=2026.10,<2027', or run without it (LOCAL_MODEL=off)."
+        ) from None
+    _refuse_a_taken_port(settings.port)
+    try:
+        return xllamacpp.Server(_parameters(xllamacpp.CommonParams(), settings, weights))
+    except RuntimeError:
+        raise ServerError(
+            f"llama.cpp cannot serve {weights.path}: see the lines above, or set DEBUG_MODE=1."
+        ) from None
+
+
+def _parameters(params: Any, settings: Settings, weights: Weights) -> Any:
+    params.model.path = str(weights.path)
+    params.model_alias = {weights.model_id}
+    params.hostnames = [HOST]
+    params.port = settings.port
+    params.n_parallel = settings.parallel
+    params.n_ctx = settings.context * settings.parallel
+    params.cpuparams.n_threads = settings.threads
+    params.cpuparams_batch.n_threads = settings.threads
+    # A long prompt is read in pieces, so the other conversation keeps getting tokens meanwhile.
+    params.n_batch = params.n_ubatch = 128
+    # By default old prompts are kept in up to 8 GiB; a slot's own last prompt is reused anyway.
+    params.cache_ram_mib = 0
+    # By default any web page may read the answers.
+    params.cors_origins = ""
+    params.ui = False
+    params.endpoint_slots = False
+    params.endpoint_metrics = True
+    params.verbosity = 3 if settings.debug else 1
+    if weights.embedded:
+        # The model card's own values; at llama.cpp's 0.8 so small a model talks at random.
+        params.sampling.temp = 0.2
+        params.sampling.top_p = 0.9
+    return params
+
+
+def _refuse_a_taken_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error})"
+            raise ServerError(f"Port {port} {why}. Set LOCAL_PORT to a free one.") from None
