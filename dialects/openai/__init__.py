@@ -1,0 +1,44 @@
+"""OpenAI Chat Completions, spoken at both ends (PROTOCOLS 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from chat.errors import Broken, GatewayError, UpstreamError
+from chat.events import StreamEvent
+from chat.request import ChatRequest, Json
+from dialects.framing import SSE, Framing
+from dialects.openai.build import build_request
+from dialects.openai.errors import carries_error, error_in_band, http_error, render_error
+from dialects.openai.quirks import OpenAiQuirks
+from dialects.openai.stream import OpenAiParser, as_chunk
+
+__all__ = ["OpenAiDialect", "OpenAiQuirks"]
+
+
+class OpenAiDialect:
+    name: str = "openai"
+    framing: Framing = SSE
+
+    def __init__(self, quirks: OpenAiQuirks | None = None) -> None:
+        self._quirks = quirks or OpenAiQuirks()
+
+    def build_request(self, request: ChatRequest, model: str) -> dict[str, Json]:
+        return build_request(request, model, self._quirks)
+
+    def parser(self) -> OpenAiParser:
+        return OpenAiParser(self._quirks)
+
+    def parse_response(self, body: Json) -> Sequence[StreamEvent]:
+        if not isinstance(body, dict) or carries_error(body):
+            raise error_in_band(body)
+        if not isinstance(body.get("choices"), list) or not body["choices"]:
+            raise Broken("The upstream's answer has no choices.", code="malformed")
+        parser = OpenAiParser(self._quirks)
+        return [*parser.chunk(as_chunk(body)), *parser.close()]
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        return http_error(status, headers, body)
+
+    def render_error(self, error: GatewayError) -> Json:
+        return render_error(error)
