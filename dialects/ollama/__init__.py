@@ -1,18 +1,27 @@
-"""Ollama's own language: POST /api/chat at both ends, POST /api/generate for callers."""
+"""Ollama's own language: POST /api/chat at both ends, POST /api/generate for callers.
+
+Streams are NDJSON: one object a line, ASCII, the last one with "done": true (PROTOCOLS 1.3, 5).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chat.errors import UpstreamError
+from chat.errors import GatewayError, UpstreamError
 from chat.events import StreamEvent
+from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json
+from chat.trace import Trace
+from dialects.base import Now
 from dialects.framing import NDJSON, Framing
-from dialects.ollama import errors, sizing
+from dialects.ollama import errors, respond, sizing
+from dialects.ollama.asked import parse_chat, parse_generate
+from dialects.ollama.loading import load_reply
+from dialects.ollama.relay import OllamaWatch, relay_body
 from dialects.ollama.request import build_request
 from dialects.ollama.stream import OllamaParser, parse_response
 
-__all__ = ["OllamaDialect"]
+__all__ = ["OllamaDialect", "OllamaGenerateDialect", "load_reply"]
 
 
 class OllamaDialect:
@@ -23,6 +32,26 @@ class OllamaDialect:
 
     def __init__(self, max_context: int = 131072) -> None:
         self._sizes = sizing.steps(max_context)
+
+    # As a caller speaks.
+
+    def parse_request(self, body: Json) -> ChatRequest:
+        return parse_chat(body)
+
+    def renderer(
+        self, request: ChatRequest, answer_id: str, model: str, now: Now
+    ) -> respond.OllamaRenderer:
+        return respond.OllamaRenderer(request, now, "chat")
+
+    def render_response(
+        self, request: ChatRequest, response: ChatResponse, trace: Trace, now: Now
+    ) -> Json:
+        return respond.render_response(request, response, trace, now, "chat")
+
+    def render_error(self, error: GatewayError) -> Json:
+        return errors.render_error(error)
+
+    # As an upstream is spoken to.
 
     def build_request(self, request: ChatRequest, model: str) -> dict[str, Json]:
         return build_request(request, model, self._sizes)
@@ -35,3 +64,34 @@ class OllamaDialect:
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return errors.parse_error(status, headers, body)
+
+    # As both at once.
+
+    def relay_body(self, body: dict[str, Json], model: str) -> dict[str, Json]:
+        return relay_body(body, model, self._sizes)
+
+    def watch(self, body: dict[str, Json], model: str) -> OllamaWatch:
+        return OllamaWatch(model)
+
+
+class OllamaGenerateDialect:
+    """POST /api/generate: one prompt, answered under `response`. Spoken by callers only."""
+
+    name: str = "ollama-generate"
+    framing: Framing = NDJSON
+
+    def parse_request(self, body: Json) -> ChatRequest:
+        return parse_generate(body)
+
+    def renderer(
+        self, request: ChatRequest, answer_id: str, model: str, now: Now
+    ) -> respond.OllamaRenderer:
+        return respond.OllamaRenderer(request, now, "generate")
+
+    def render_response(
+        self, request: ChatRequest, response: ChatResponse, trace: Trace, now: Now
+    ) -> Json:
+        return respond.render_response(request, response, trace, now, "generate")
+
+    def render_error(self, error: GatewayError) -> Json:
+        return errors.render_error(error)

@@ -1,0 +1,95 @@
+"""Ollama to Ollama: the upstream's own lines pass, looked at and hardly touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chat.errors import Broken
+from chat.events import Usage
+from chat.request import Json
+from dialects.framing import Frame
+from dialects.ollama import sizing
+from dialects.ollama.errors import in_band
+from dialects.ollama.respond import dumps
+from dialects.ollama.stream import loaded, usage_of
+
+_SEPARATORS = (
+    (b"\xc2\x85", b"\\u0085"),
+    (b"\xe2\x80\xa8", b"\\u2028"),
+    (b"\xe2\x80\xa9", b"\\u2029"),
+)
+"""Line ends to a client that splits by Python's rules, in UTF-8 and as JSON may write them."""
+
+
+def relay_body(body: dict[str, Json], model: str, sizes: Sequence[int]) -> dict[str, Json]:
+    """The caller's body for `model`. A `num_ctx` that he left out is filled in, as the server's
+    own default cuts long prompts in silence."""
+    options = body.get("options")
+    options = dict(options) if isinstance(options, dict) else {}
+    if options.get("num_ctx") is None:
+        messages = body.get("messages")
+        answer = options.get("num_predict")
+        if not isinstance(answer, int | float) or answer <= 0:
+            answer = sizing.DEFAULT_ANSWER
+        tokens = sizing.prompt_tokens(
+            messages if isinstance(messages, list) else (), body.get("tools")
+        )
+        options["num_ctx"] = sizing.context_for(tokens + int(answer), sizes)
+    return {**body, "model": model, "options": options}
+
+
+class OllamaWatch:
+    """Parses the first line and the last; a line between them is looked at only.
+
+    Go writes `{"model":"...",` first in every line, so the caller's name for the model is put
+    there without parsing.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.usage = Usage()
+        self._model = model
+        self._theirs = b""
+        self._ours = b'{"model":' + dumps(model)
+        self._done = False
+
+    def feed(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        passed = []
+        for frame in frames:
+            if self._done:
+                break
+            data = frame.data
+            if (
+                self._theirs
+                and data.startswith(self._theirs)
+                and b'"done":false' in data
+                and data.count(b'"done"') == 1
+                and b'"error"' not in data
+            ):
+                data = self._ours + data[len(self._theirs) :]
+            else:
+                data = self._parsed(data)
+            if not data.isascii():
+                for raw, escaped in _SEPARATORS:
+                    data = data.replace(raw, escaped)
+            passed.append(Frame(data))
+        return passed
+
+    def close(self) -> Sequence[Frame]:
+        if not self._done:
+            raise Broken("The upstream's answer ended before it was finished.", code="cut")
+        return ()
+
+    def _parsed(self, data: bytes) -> bytes:
+        line = loaded(data)
+        if line.get("error"):
+            raise in_band(line)
+        if line.get("done") is True:
+            self._done = True
+            self.usage = usage_of(line) or self.usage
+        head = b'{"model":' + dumps(line.get("model"))
+        if data.startswith(head) and b"\n" not in data and "message" in line:
+            self._theirs = head
+            return self._ours + data[len(head) :]
+        line["model"] = self._model
+        line.setdefault("message", {"role": "assistant", "content": ""})
+        return dumps(line)
