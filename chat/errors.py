@@ -204,5 +204,6 @@ class NoTargetLeft(GatewayError):
         self.last = last
         if last is not None:
             self.retry_after = last.retry_after
-            if last.status in (429, 504):
+            # What every target says of the request is likely true of the request.
+            if last.status in (400, 404, 413, 422, 429, 504):
                 self.status = last.status

@@ -60,7 +60,12 @@ def build_app(
             await asyncio.gather(looking, return_exceptions=True)
 
     async def drain(app: web.Application) -> None:
-        app[SERVICES].draining = True
+        """The listener is closed already. Open answers may end by themselves for a while; those
+        that do not are told, just before the runner would cut them."""
+        services = app[SERVICES]
+        services.draining = True
+        wait = settings.server.drain_s - min(1.0, settings.server.drain_s / 4)
+        asyncio.get_running_loop().call_later(wait, services.pipeline.interrupt)
 
     app.cleanup_ctx.append(parts)
     app.on_shutdown.append(drain)

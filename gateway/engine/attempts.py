@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-from chat.errors import NoTargetLeft, Timeout, UpstreamError
+from chat.errors import GatewayError, NoTargetLeft, Timeout, UpstreamError
 from chat.trace import Step, Trace
 from gateway.engine.ports import Recorder, Rests
 from gateway.engine.routing import Plan, Target
@@ -126,10 +126,10 @@ class Walker:
         await asyncio.sleep(wait)
         return True
 
-    def _nobody(self, plan: Plan, last: UpstreamError | None) -> NoTargetLeft:
+    def _nobody(self, plan: Plan, last: UpstreamError | None) -> GatewayError:
         if last is not None:
             if len(plan.targets) == 1:
-                return NoTargetLeft(last.message, last=last)
+                return last
             return NoTargetLeft(
                 f"None of {len(plan.targets)} targets answered. The last said: {last.message}",
                 last=last,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from chat.errors import Broken, GatewayError, TooLarge
+from chat.errors import Broken, Draining, GatewayError, TooLarge
 from chat.events import Finish, Usage
 from chat.fold import Folder
 from chat.request import ChatRequest, Json, Text, ToolResult
@@ -43,6 +43,7 @@ class _Run:
     usage: Usage
     renderer: Renderer | None = None
     committed: bool = False
+    interrupted: bool = False
 
 
 class Pipeline:
@@ -64,6 +65,15 @@ class Pipeline:
         self._message_limit = message_limit
         self._clock = clock
         self._now = now
+        self._running: dict[asyncio.Task[object], _Run] = {}
+
+    def interrupt(self) -> int:
+        """Ends every answer that still runs with an error that asks the caller to try again.
+        Returns how many there were."""
+        for task, run in self._running.items():
+            run.interrupted = True
+            task.cancel()
+        return len(self._running)
 
     async def answer(self, asked: Asked, trace: Trace) -> AsyncGenerator[bytes, None]:
         """Bytes in the caller's own dialect: frames of a stream, or one body.
@@ -75,6 +85,9 @@ class Pipeline:
         outcome = "cancelled"
         failure: GatewayError | None = None
         self._recorder.opened()
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[task] = run
         try:
             self._admit(asked)
             plan = await self._router.plan(asked.request, trace)
@@ -97,8 +110,15 @@ class Pipeline:
             if not run.committed or run.renderer is None:
                 raise
             yield run.renderer.fail(error)
-        except (asyncio.CancelledError, GeneratorExit):
-            raise
+        except asyncio.CancelledError:
+            if not run.interrupted:
+                raise
+            task.uncancel()
+            outcome = "failed"
+            failure = Draining("The gateway is stopping. Ask again.", retry_after=1)
+            if not run.committed or run.renderer is None:
+                raise failure from None
+            yield run.renderer.fail(failure)
         except Exception:
             # A fault of ours: told as such by the door, and settled like any other end.
             outcome, failure = "failed", GatewayError("The gateway failed.")
@@ -107,6 +127,7 @@ class Pipeline:
             yield run.renderer.fail(failure)
             raise
         finally:
+            self._running.pop(task, None)
             self._time(run)
             self._recorder.settle(
                 Settlement(
