@@ -58,11 +58,11 @@ class OllamaWatch:
             if self._done:
                 break
             data = frame.data
+            # What ends so closes the line itself: a "done" of some argument would not be last.
             if (
-                self._theirs
+                data.endswith(b'"done":false}')
+                and self._theirs
                 and data.startswith(self._theirs)
-                and b'"done":false' in data
-                and data.count(b'"done"') == 1
                 and b'"error"' not in data
             ):
                 data = self._ours + data[len(self._theirs) :]

@@ -9,12 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.errors import (
-    BadRequest,
-)
-from chat.request import (
-    ChatRequest,
-)
+from chat.errors import BadRequest
+from chat.request import ChatRequest
 from dialects.base import InboundDialect
 from dialects.ollama import OllamaDialect, OllamaGenerateDialect
 

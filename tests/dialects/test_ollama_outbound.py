@@ -26,9 +26,7 @@ from chat.request import (
 )
 from dialects.base import OutboundDialect
 from dialects.ollama import OllamaDialect
-from tests.dialects.cuts import (
-    check_every_cut,
-)
+from tests.dialects.cuts import check_every_cut
 
 DIALECT: OutboundDialect = OllamaDialect()
 HI = (Message("user", (Text("hi"),)),)

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from chat.request import (
-    Message,
-    ToolCall,
-    ToolResult,
-)
+from chat.request import Message, ToolCall, ToolResult
 from dialects.base import InboundDialect
 from dialects.ollama import OllamaDialect
 

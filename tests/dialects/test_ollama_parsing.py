@@ -15,14 +15,7 @@ from chat.events import Finish, Start, StreamEvent, TextDelta, ToolCallDelta, Us
 from dialects.base import OutboundDialect
 from dialects.framing import Frame
 from dialects.ollama import OllamaDialect
-from tests.dialects.cuts import (
-    Recording,
-    check_pieces,
-    check_recording,
-    cuttings,
-    play,
-    recordings,
-)
+from tests.dialects.cuts import Recording, check_pieces, check_recording, cuttings, play, recordings
 
 DIALECT: OutboundDialect = OllamaDialect()
 CASES = recordings("ollama")

@@ -7,23 +7,16 @@ from typing import Any
 
 import pytest
 
-from chat.errors import (
-    Broken,
-)
-from chat.events import (
-    Start,
-    ToolCallDelta,
-    Usage,
-)
+from chat.errors import Broken
+from chat.events import Start, ToolCallDelta, Usage
 from dialects.base import RelayDialect
 from dialects.framing import Frame
 from dialects.ollama import OllamaDialect
 from tests.dialects.cuts import Recording, play, recordings
 
+DIALECT: RelayDialect = OllamaDialect()
+CASES = recordings("ollama")
 HI = {"role": "user", "content": "hi"}
-
-
-# Relay.
 
 
 def relayed(data: bytes, model: str = "auto") -> tuple[list[Frame], Usage]:
@@ -32,10 +25,6 @@ def relayed(data: bytes, model: str = "auto") -> tuple[list[Frame], Usage]:
     frames = list(watch.feed(decoder.feed(data))) + list(watch.feed(decoder.close()))
     frames += watch.close()
     return frames, watch.usage
-
-
-DIALECT: RelayDialect = OllamaDialect()
-CASES = recordings("ollama")
 
 
 @pytest.mark.parametrize("recording", CASES, ids=lambda recording: str(recording.case.name))

@@ -31,11 +31,7 @@ from chat.events import (
     Usage,
 )
 from chat.fold import fold
-from chat.request import (
-    ChatRequest,
-    Message,
-    Text,
-)
+from chat.request import ChatRequest, Message, Text
 from chat.trace import Trace
 from dialects.base import InboundDialect
 from dialects.ollama import OllamaDialect, OllamaGenerateDialect, load_reply

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from chat.errors import (
-    BadRequest,
-)
+from chat.errors import BadRequest
 from chat.request import (
     ChatRequest,
     Image,
