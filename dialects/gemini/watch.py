@@ -1,0 +1,96 @@
+"""A stream from Gemini to a caller who speaks Gemini: frames pass, and are looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import orjson
+
+from chat.errors import Broken
+from chat.events import Usage
+from chat.request import Json
+from dialects.framing import Frame
+from dialects.gemini.errors import error_in, error_in_band
+from dialects.gemini.usage import usage_of
+
+_VERSION = re.compile(rb'("modelVersion"\s*:\s*)"(?:[^"\\]|\\.)*"')
+
+
+class GeminiWatch:
+    """`usage` is what was counted so far; `model` is what the caller is told."""
+
+    def __init__(self, model: str) -> None:
+        self.usage = Usage()
+        self._model = model
+        self._told = orjson.dumps(model)
+        self._finished = False
+
+    def feed(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        passed: list[Frame] = []
+        for frame in frames:
+            passed += self._look(frame)
+        return passed
+
+    def close(self) -> Sequence[Frame]:
+        if not self._finished:
+            raise Broken("The upstream's answer ended before it was finished.", code="cut")
+        return ()
+
+    def _look(self, frame: Frame) -> Sequence[Frame]:
+        """Google's SDKs fail on `event:` lines, on [DONE] and on empty data: none passes."""
+        try:
+            value = orjson.loads(frame.data)
+        except ValueError:
+            if frame.data.strip() in (b"", b"[DONE]"):
+                return ()
+            raise Broken("The upstream sent a frame that is not JSON.", code="malformed") from None
+        error = error_in(value)
+        if error is not None:
+            raise error_in_band(error)
+        if isinstance(value, list):
+            return self._chunks(value)
+        if not isinstance(value, dict):
+            raise Broken("The upstream sent a frame that is no object.", code="malformed")
+        if frame.event == b"error" and "candidates" not in value:
+            raise error_in_band(value)
+        self._count(value)
+        return (Frame(self._renamed(frame.data, value)),)
+
+    def _chunks(self, chunks: list[Json]) -> Sequence[Frame]:
+        """The array that comes where alt=sse was not asked, as frames."""
+        if not all(isinstance(chunk, dict) for chunk in chunks):
+            raise Broken("The upstream sent a frame that is no object.", code="malformed")
+        return self.feed([Frame(_written(chunk)) for chunk in chunks])
+
+    def _count(self, chunk: dict[str, Json]) -> None:
+        candidates = chunk.get("candidates")
+        if isinstance(candidates, list):
+            for candidate in candidates:
+                if isinstance(candidate, dict) and candidate.get("finishReason"):
+                    self._finished = True
+        feedback = chunk.get("promptFeedback")
+        if isinstance(feedback, dict) and feedback.get("blockReason"):
+            self._finished = True
+        usage = chunk.get("usageMetadata")
+        if isinstance(usage, dict):
+            self.usage = self.usage.merged(usage_of(usage))
+
+    def _renamed(self, data: bytes, chunk: dict[str, Json]) -> bytes:
+        """The frame's own bytes but for the name of the model, on one line."""
+        named = "modelVersion" in chunk and bool(self._model)
+        if b"\n" in data or (named and data.count(b'"modelVersion"') > 1):
+            if named:
+                chunk["modelVersion"] = self._model
+            return _written(chunk)
+        if not named:
+            return data
+        return _VERSION.sub(lambda found: found[1] + self._told, data)
+
+
+def _written(chunk: dict[str, Json]) -> bytes:
+    try:
+        return orjson.dumps(chunk)
+    except TypeError:
+        # orjson writes less deep nesting than it reads.
+        raise Broken("The upstream sent a frame nested too deeply.", code="malformed") from None
