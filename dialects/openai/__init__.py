@@ -11,6 +11,7 @@ from dialects.framing import SSE, Framing
 from dialects.openai.build import build_request
 from dialects.openai.errors import carries_error, error_in_band, http_error, render_error
 from dialects.openai.quirks import OpenAiQuirks
+from dialects.openai.relay import OpenAiWatch, relay_body
 from dialects.openai.stream import OpenAiParser, as_chunk
 
 __all__ = ["OpenAiDialect", "OpenAiQuirks"]
@@ -39,6 +40,14 @@ class OpenAiDialect:
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return http_error(status, headers, body)
+
+    def relay_body(self, body: dict[str, Json], model: str) -> dict[str, Json]:
+        return relay_body(body, model, self._quirks)
+
+    def watch(self, body: dict[str, Json], model: str) -> OpenAiWatch:
+        options = body.get("stream_options")
+        wanted = isinstance(options, dict) and options.get("include_usage") is True
+        return OpenAiWatch(wanted, model)
 
     def render_error(self, error: GatewayError) -> Json:
         return render_error(error)

@@ -58,12 +58,13 @@ class OpenAiParser:
         try:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:
-            if not data.strip():
-                return ()
-            if data.strip() == DONE:
+            word = data.strip()
+            if word == DONE:
                 self.done = True
                 return () if self._reason is None else self._end()
-            chunk = self._strange(frame)
+            if not word or self._reason is not None:
+                return ()
+            chunk = read_json(frame)
         if frame.event == b"error" or not isinstance(chunk, dict) or "error" in chunk:
             return self._perhaps_error(chunk, frame.event)
         return self.chunk(chunk)
@@ -91,18 +92,6 @@ class OpenAiParser:
         if self._reason is None:
             raise Broken("The upstream's answer ended before it was finished.", code="cut")
         return self._end()
-
-    def _strange(self, frame: Frame) -> Json:
-        """What orjson cannot read."""
-        try:
-            return _lenient(frame.data)
-        except (ValueError, RecursionError):
-            if self._reason is not None:
-                return None
-            if frame.event == b"error":
-                raise error_in_band(frame.data.decode("utf-8", "replace")) from None
-            message = "The upstream sent a chunk that is not JSON."
-            raise Broken(message, code="malformed") from None
 
     def _perhaps_error(self, chunk: Json, event: bytes) -> Sequence[StreamEvent]:
         """An error, a whole answer where a stream was asked, or nothing that we know."""
@@ -204,6 +193,17 @@ class OpenAiParser:
         return events
 
 
+def read_json(frame: Frame) -> Json:
+    """The frame's JSON. Raises an UpstreamError when it has none."""
+    try:
+        return _lenient(frame.data)
+    except (ValueError, RecursionError):
+        if frame.event == b"error":
+            raise error_in_band(frame.data.decode("utf-8", "replace")) from None
+        message = "The upstream sent a chunk that is not JSON."
+        raise Broken(message, code="malformed") from None
+
+
 def as_chunk(body: Mapping[str, Json]) -> dict[str, Json]:
     """A whole chat.completion as one chunk: the message is its delta."""
     chunk = dict(body)
@@ -266,6 +266,10 @@ def usage_of(body: Mapping[str, Json]) -> Usage:
 def _lenient(data: bytes) -> Json:
     """Python servers write NaN, and JavaScript servers part surrogate pairs: halves become
     U+FFFD. Raises ValueError or RecursionError."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
     text = json.dumps(json.loads(data), ensure_ascii=False)
     return json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
 
