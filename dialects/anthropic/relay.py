@@ -1,0 +1,143 @@
+"""Anthropic -> Anthropic: the caller's own body goes out, the upstream's own frames come back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import orjson
+
+from chat.errors import Broken, UpstreamError
+from chat.events import Usage
+from chat.request import Json
+from dialects.anthropic.conversation import without_foreign_thoughts
+from dialects.anthropic.errors import in_band
+from dialects.anthropic.models import fit
+from dialects.anthropic.words import ascii_json, count, usage_of
+from dialects.framing import Frame
+
+_STOP: Final = Frame(b'{"type":"message_stop"}', b"message_stop")
+
+
+def relay_body(body: dict[str, Json], model: str, default_max_tokens: int) -> dict[str, Json]:
+    """A copy with the upstream's name of the model. Besides it changes only what would be
+    refused: no max_tokens, another vendor's thoughts, knobs that this model lacks."""
+    sent = {**body, "model": model, "messages": without_foreign_thoughts(body.get("messages"))}
+    sent.setdefault("max_tokens", default_max_tokens)
+    fit(sent, model, may_grow="max_tokens" not in body)
+    return sent
+
+
+class AnthropicWatch:
+    """Looks at the frames as they pass. Parses those that tell tokens or the end; a piece of an
+    answer is only looked at for being whole."""
+
+    def __init__(self, body: Mapping[str, Json], model: str) -> None:
+        self.usage = Usage()
+        self._body = body
+        self._model = model
+        self._figures: dict[str, Json] = {}
+        self._begun = False
+        self._finished = False
+        self._done = False
+        self._failure: UpstreamError | None = None
+
+    def feed(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """A failure waits until what came before it has been passed on."""
+        if self._failure is not None:
+            raise self._failure
+        passed: list[Frame] = []
+        try:
+            for frame in frames:
+                if self._done:
+                    break
+                if (
+                    frame.event == b"content_block_delta"
+                    and frame.data.endswith(b'"}}')
+                    and not frame.data.endswith(b'\\"}}')
+                ):
+                    passed.append(frame)
+                    continue
+                kept = self._look(frame)
+                if kept is not None:
+                    passed.append(kept)
+        except UpstreamError as failure:
+            if not passed:
+                raise
+            self._failure = failure
+        return passed
+
+    def close(self) -> Sequence[Frame]:
+        if self._failure is not None:
+            raise self._failure
+        if self._done:
+            return ()
+        if not self._finished:
+            raise Broken("The upstream's answer ended before it was finished.", code="cut")
+        self._done = True
+        return (_STOP,)
+
+    def _look(self, frame: Frame) -> Frame | None:
+        try:
+            said = orjson.loads(frame.data)
+        except orjson.JSONDecodeError:
+            if frame.data.strip() in (b"", b"[DONE]"):
+                return None
+            raise Broken("The upstream sent an event that is not JSON.", code="malformed") from None
+        if not isinstance(said, dict):
+            if frame.event == b"error":
+                raise in_band(said)
+            raise Broken("The upstream sent an event that is no object.", code="malformed")
+        kind = said.get("type")
+        if not isinstance(kind, str):
+            kind = frame.event.decode("utf-8", "replace")
+        if kind == "error" or said.get("error"):
+            raise in_band(said)
+        if kind == "ping" and not self._begun:
+            # It would commit us to this upstream, which has said nothing yet.
+            return None
+        self._begun = True
+        if kind == "message_start":
+            return self._start(said, frame)
+        if kind == "message":
+            return self._whole(said)
+        if kind == "message_delta":
+            self._count(said)
+            delta = said.get("delta")
+            self._finished |= isinstance(delta, dict) and isinstance(delta.get("stop_reason"), str)
+        elif kind == "message_stop":
+            self._done = True
+        return frame if frame.event else Frame(frame.data, kind.encode())
+
+    def _start(self, said: dict[str, Json], frame: Frame) -> Frame:
+        """With the caller's name of the model, and tokens that are more than none (Claude Code
+        counts with them)."""
+        message = said.get("message")
+        if not isinstance(message, dict):
+            return frame
+        self._count(message)
+        message["model"] = self._model
+        figures = message.get("usage")
+        if not self.usage.input_tokens:
+            guess = max(1, len(orjson.dumps(self._body)) // 4)
+            figures = figures if isinstance(figures, dict) else {"output_tokens": 1}
+            message["usage"] = {**figures, "input_tokens": guess}
+        elif isinstance(figures, dict) and count(figures.get("output_tokens")) is None:
+            figures["output_tokens"] = 1
+        return Frame(ascii_json(said), b"message_start")
+
+    def _whole(self, said: dict[str, Json]) -> Frame:
+        """A one-shot answer, which comes as one frame."""
+        if self._body.get("stream"):
+            raise Broken("The upstream did not stream its answer.", code="malformed")
+        self._count(said)
+        self._finished = self._done = True
+        said["model"] = self._model
+        return Frame(ascii_json(said))
+
+    def _count(self, carrier: Mapping[str, Json]) -> None:
+        figures = carrier.get("usage")
+        if not isinstance(figures, dict):
+            return
+        self._figures.update((name, value) for name, value in figures.items() if value is not None)
+        self.usage = usage_of(self._figures) or self.usage
