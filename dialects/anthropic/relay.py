@@ -13,7 +13,7 @@ from chat.request import Json
 from dialects.anthropic.conversation import without_foreign_thoughts
 from dialects.anthropic.errors import in_band
 from dialects.anthropic.models import fit
-from dialects.anthropic.words import ascii_json, count, usage_of
+from dialects.anthropic.words import ascii_json, usage_of
 from dialects.framing import Frame
 
 _STOP: Final = Frame(b'{"type":"message_stop"}', b"message_stop")
@@ -118,12 +118,12 @@ class AnthropicWatch:
         self._count(message)
         message["model"] = self._model
         figures = message.get("usage")
+        told = (
+            {"output_tokens": 1, **figures} if isinstance(figures, dict) else {"output_tokens": 1}
+        )
         if not self.usage.input_tokens:
-            guess = max(1, len(orjson.dumps(self._body)) // 4)
-            figures = figures if isinstance(figures, dict) else {"output_tokens": 1}
-            message["usage"] = {**figures, "input_tokens": guess}
-        elif isinstance(figures, dict) and count(figures.get("output_tokens")) is None:
-            figures["output_tokens"] = 1
+            told["input_tokens"] = max(1, len(orjson.dumps(self._body)) // 4)
+        message["usage"] = told
         return Frame(ascii_json(said), b"message_start")
 
     def _whole(self, said: dict[str, Json]) -> Frame:
