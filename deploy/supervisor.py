@@ -98,7 +98,7 @@ class Supervisor:
                     f"{quick_ends} times in a row: {why}"
                 )
                 return
-            self._say(f"{child.name} ended ({how_it_ended(code)}), again in {pause:.1f} s")
+            self._say(f"{child.name} ended ({how_it_ended(code)}), again in {pause:g} s")
             await self._sleep(pause)
             pause, restarted = min(pause * 2, patience.longest_pause), True
 
