@@ -1,4 +1,4 @@
-"""Google Gemini's generateContent.
+"""Google Gemini's generateContent, spoken at both ends.
 
 The model and whether the answer streams stand in the path, not in the body: a door puts them
 into the body as `model` and `stream`, a provider puts them into the URL (with alt=sse).
@@ -8,21 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chat.errors import UpstreamError
+from chat.errors import GatewayError, UpstreamError
 from chat.events import StreamEvent
+from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json
+from chat.trace import Trace
+from dialects.base import Now
 from dialects.framing import SSE
-from dialects.gemini import errors
+from dialects.gemini import errors, read, respond
 from dialects.gemini.build import NAME, build_body
+from dialects.gemini.respond import GeminiRenderer
 from dialects.gemini.stream import GeminiParser, parse_whole
 from dialects.gemini.watch import GeminiWatch
 
 
 class GeminiDialect:
-    """Pure, without state."""
+    """A RelayDialect: pure, without state."""
 
     name = NAME
     framing = SSE
+
+    def parse_request(self, body: Json) -> ChatRequest:
+        """Raises BadRequest. The body's `model` and `stream` are the path's."""
+        return read.parse_request(body)
+
+    def renderer(
+        self, request: ChatRequest, answer_id: str, model: str, now: Now
+    ) -> GeminiRenderer:
+        return GeminiRenderer(request, answer_id, model)
+
+    def render_response(
+        self, request: ChatRequest, response: ChatResponse, trace: Trace, now: Now
+    ) -> Json:
+        return respond.render_response(request, response, trace)
+
+    def render_error(self, error: GatewayError) -> Json:
+        return respond.render_error(error)
 
     def build_request(self, request: ChatRequest, model: str) -> dict[str, Json]:
         """The body without the model, which stands in the URL. Raises BadRequest for a schema
