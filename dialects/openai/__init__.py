@@ -6,18 +6,25 @@ from collections.abc import Mapping, Sequence
 
 from chat.errors import Broken, GatewayError, UpstreamError
 from chat.events import StreamEvent
+from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json
+from chat.trace import Trace
+from dialects.base import Now
 from dialects.framing import SSE, Framing
+from dialects.openai.asked import parse_request
 from dialects.openai.build import build_request
 from dialects.openai.errors import carries_error, error_in_band, http_error, render_error
 from dialects.openai.quirks import OpenAiQuirks
 from dialects.openai.relay import OpenAiWatch, relay_body
+from dialects.openai.respond import OpenAiRenderer, render_response
 from dialects.openai.stream import OpenAiParser, as_chunk
 
 __all__ = ["OpenAiDialect", "OpenAiQuirks"]
 
 
 class OpenAiDialect:
+    """`quirks` are the upstream's; callers are all spoken to alike."""
+
     name: str = "openai"
     framing: Framing = SSE
 
@@ -48,6 +55,19 @@ class OpenAiDialect:
         options = body.get("stream_options")
         wanted = isinstance(options, dict) and options.get("include_usage") is True
         return OpenAiWatch(wanted, model)
+
+    def parse_request(self, body: Json) -> ChatRequest:
+        return parse_request(body)
+
+    def renderer(
+        self, request: ChatRequest, answer_id: str, model: str, now: Now
+    ) -> OpenAiRenderer:
+        return OpenAiRenderer(answer_id, model, int(now()), request.include_usage)
+
+    def render_response(
+        self, request: ChatRequest, response: ChatResponse, trace: Trace, now: Now
+    ) -> Json:
+        return render_response(request, response, trace, int(now()))
 
     def render_error(self, error: GatewayError) -> Json:
         return render_error(error)
