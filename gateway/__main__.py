@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -55,19 +56,28 @@ async def serve(settings: Settings, environment: dict[str, str]) -> int:
         sys.stdout.write("\n".join(plan_lines(services, address)) + "\n")
         sys.stdout.flush()
 
-    listener = logs.start(settings.log)
-    runner = build_runner(build_app(settings, environment, looked), settings)
+    log = logs.start(settings.log)
+    runner = build_runner(build_app(settings, environment, looked, log.access), settings)
     try:
         await runner.setup()
         site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024)
         await site.start()
         host, port = runner.addresses[0][:2]
         address = f"http://{host}:{port}"
+        quieten_gc()
         await stop.wait()
     finally:
         await runner.cleanup()
-        listener.stop()
+        log.stop()
     return 0
+
+
+def quieten_gc() -> None:
+    """What was made at start is never looked at again, and the rest less often: collecting was
+    10 % of the CPU of a busy gateway. Requests leave few cycles; memory stays flat (make bench)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 if __name__ == "__main__":

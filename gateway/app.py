@@ -16,6 +16,7 @@ from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
 from gateway.engine.routing import Router
 from gateway.middleware import door
+from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.routes import chat, ops
@@ -30,6 +31,7 @@ def build_app(
     settings: Settings,
     environment: Mapping[str, str] = os.environ,
     looked: Callable[[Services], None] | None = None,
+    access: AccessLog | None = None,
 ) -> web.Application:
     """The application. `looked` is called when every upstream was looked at for the first time.
 
@@ -53,7 +55,7 @@ def build_app(
             # Our own frame and body limits hold; a proxy's variables would send keys elsewhere.
             trust_env=False,
         ) as session:
-            app[SERVICES] = services = _services(settings, session, environment)
+            app[SERVICES] = services = _services(settings, session, environment, access)
             looking = asyncio.create_task(_look(services, looked))
             yield
             looking.cancel()
@@ -86,7 +88,10 @@ def build_runner(app: web.Application, settings: Settings) -> web.AppRunner:
 
 
 def _services(
-    settings: Settings, session: aiohttp.ClientSession, environment: Mapping[str, str]
+    settings: Settings,
+    session: aiohttp.ClientSession,
+    environment: Mapping[str, str],
+    access: AccessLog | None,
 ) -> Services:
     registry = providers.build(
         settings.providers,
@@ -96,7 +101,7 @@ def _services(
     )
     directory = ProviderDirectory(registry)
     metrics = Metrics(directory.is_known)
-    recorder = MetricsRecorder(metrics)
+    recorder = MetricsRecorder(metrics, access)
     router = Router(
         directory,
         settings.routes,

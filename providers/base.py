@@ -120,8 +120,8 @@ class HttpProvider:
     async def stream(self, request: ChatRequest, model: str) -> AsyncGenerator[Batch, None]:
         """Events in batches, one for each read. Raises UpstreamError."""
         body = self.adapt(self.dialect.build_request(request, model), request)
-        async with self._opened(model, request.stream, orjson.dumps(body)) as response:
-            if not request.stream or _is_json(response):
+        async with self._opened(model, True, orjson.dumps(body)) as response:
+            if _is_json(response):
                 yield self.dialect.parse_response(await _json_body(response))
                 return
             decoder = self.dialect.framing.decoder()
@@ -143,6 +143,12 @@ class HttpProvider:
             if last:
                 yield last
             await _drained(response)
+
+    async def whole(self, request: ChatRequest, model: str) -> Batch:
+        """Events of one whole answer. Raises UpstreamError."""
+        body = self.adapt(self.dialect.build_request(request, model), request)
+        async with self._opened(model, False, orjson.dumps(body)) as response:
+            return self.dialect.parse_response(await _json_body(response))
 
     async def relay(
         self, body: dict[str, Json], model: str, stream: bool

@@ -1,16 +1,15 @@
 """Walks a plan: one attempt after the other until one commits.
 
 The first bytes commit. Before them any failure that another attempt may mend moves on unseen:
-the same target again where that can help, then the next one. After them the failure is raised,
-and the caller is told in his own dialect.
+the same target again where that can help, then the next one. After them the failure belongs to
+the pipeline, which tells the caller in his own dialect.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 
 from chat.errors import GatewayError, NoTargetLeft, Timeout, UpstreamError
 from chat.trace import Step, Trace
@@ -18,8 +17,8 @@ from gateway.engine.ports import Recorder, Rests
 from gateway.engine.routing import Plan, Target
 from gateway.settings import Attempts
 
-Ask = Callable[[Target], AsyncGenerator[bytes, None]]
-"""Opens one attempt: the caller's bytes, or UpstreamError."""
+Ask = Callable[[Target], Awaitable[bytes]]
+"""Makes one attempt: the first bytes for the caller, or UpstreamError."""
 
 
 class Walker:
@@ -35,11 +34,15 @@ class Walker:
         self._recorder = recorder
         self._clock = clock
 
-    async def walk(
+    async def commit(
         self, plan: Plan, ask: Ask, trace: Trace, *, stream: bool, began: float
-    ) -> AsyncGenerator[bytes, None]:
-        """Bytes of the first attempt that commits. Raises UpstreamError after the commit, and
-        NoTargetLeft, or the caller's own mistake as the upstream names it, before it."""
+    ) -> tuple[Target, bytes]:
+        """The target that committed, and its first bytes.
+
+        Raises NoTargetLeft, or the caller's own mistake as the upstream names it. `began` is
+        when the request came, by the clock; for a stream the first bytes have to come in time,
+        a whole answer has its own deadline in the provider.
+        """
         deadline = began + self._settings.total_s
         last: UpstreamError | None = None
         for target in self._awake(plan, trace):
@@ -49,31 +52,32 @@ class Walker:
                 trace.target = target.name
                 trace.provider = target.provider.name
                 trace.model = target.model
-                committed = False
                 try:
-                    async with aclosing(ask(target)) as pieces:
-                        first = await self._first(pieces, target, stream, deadline)
-                        committed = True
-                        trace.first_token_ms = (self._clock() - began) * 1000
-                        yield first
-                        async for piece in pieces:
-                            yield piece
+                    first = await (self._in_time(ask, target, deadline) if stream else ask(target))
                 except UpstreamError as error:
-                    self._recorder.attempt(target.provider.name, target.model, error.kind)
-                    self._rests.failed(target.name, error)
-                    if committed or not error.fallback:
+                    self.failed(target, error)
+                    if not error.fallback:
                         raise
                     last = error
                     trace.steps.append(Step(target.name, error.message))
                     if not error.retryable or self._clock() >= deadline:
                         break
                 else:
-                    self._recorder.attempt(target.provider.name, target.model, "finished")
-                    self._rests.succeeded(target.name)
-                    return
+                    trace.first_token_ms = (self._clock() - began) * 1000
+                    return target, first
             if self._clock() >= deadline:
                 break
         raise self._nobody(plan, last)
+
+    def failed(self, target: Target, error: UpstreamError) -> None:
+        """One attempt ended so."""
+        self._recorder.attempt(target.provider.name, target.model, error.kind)
+        self._rests.failed(target.name, error)
+
+    def succeeded(self, target: Target) -> None:
+        """One attempt gave its whole answer."""
+        self._recorder.attempt(target.provider.name, target.model, "finished")
+        self._rests.succeeded(target.name)
 
     def _awake(self, plan: Plan, trace: Trace) -> list[Target]:
         """The targets that do not rest. When all rest, those whose rest is only our own
@@ -95,24 +99,17 @@ class Walker:
             return awake
         return cautious
 
-    async def _first(
-        self, pieces: AsyncGenerator[bytes, None], target: Target, stream: bool, deadline: float
-    ) -> bytes:
-        """The first bytes, in time."""
-        limit = self._settings.first_event_s if stream else self._settings.one_shot_s
-        left = max(deadline - self._clock(), 0.001) if stream else limit
+    async def _in_time(self, ask: Ask, target: Target, deadline: float) -> bytes:
+        limit = min(self._settings.first_event_s, max(deadline - self._clock(), 0.001))
         try:
-            async with asyncio.timeout(min(limit, left)) as timer:
-                async for piece in pieces:
-                    return piece
+            async with asyncio.timeout(limit) as timer:
+                return await ask(target)
         except TimeoutError:
             if not timer.expired():
                 raise
             raise Timeout(
-                f"{target.name} gave no first event in {min(limit, left):.0f} s.",
-                code="first_event",
+                f"{target.name} gave no first event in {limit:.3g} s.", code="first_event"
             ) from None
-        raise AssertionError("an attempt ends with bytes or with an error")
 
     async def _waited(self, turn: int, last: UpstreamError | None, deadline: float) -> bool:
         """Exponential backoff with full jitter; the upstream's own word wins. False when the

@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 
 import orjson
 
-from chat.errors import Broken, Draining, GatewayError, TooLarge
+from chat.errors import Broken, Draining, GatewayError, TooLarge, UpstreamError
 from chat.events import Finish, Usage
 from chat.fold import Folder
 from chat.request import ChatRequest, Json, Text, ToolResult
@@ -24,7 +23,7 @@ from gateway.engine.ports import Recorder, Settlement
 from gateway.engine.routing import Router, Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A question, and the language in which it was asked."""
 
@@ -33,17 +32,29 @@ class Asked:
     body: dict[str, Json]
 
 
-@dataclass(slots=True)
 class _Run:
     """What is known of one request while it runs."""
 
-    asked: Asked
-    trace: Trace
-    began: float
-    usage: Usage
-    renderer: Renderer | None = None
-    committed: bool = False
-    interrupted: bool = False
+    __slots__ = (
+        "asked",
+        "began",
+        "committed",
+        "interrupted",
+        "pieces",
+        "renderer",
+        "trace",
+        "usage",
+    )
+
+    def __init__(self, asked: Asked, trace: Trace, began: float) -> None:
+        self.asked = asked
+        self.trace = trace
+        self.began = began
+        self.usage = Usage()
+        self.renderer: Renderer | None = None
+        self.pieces: AsyncGenerator[bytes, None] | None = None
+        self.committed: Target | None = None
+        self.interrupted = False
 
 
 class Pipeline:
@@ -81,7 +92,7 @@ class Pipeline:
         Raises GatewayError only before the first bytes; a later failure is written in-band.
         Closing the generator at any point cancels the upstream and settles as cancelled.
         """
-        run = _Run(asked, trace, self._clock(), Usage())
+        run = _Run(asked, trace, self._clock())
         outcome = "cancelled"
         failure: GatewayError | None = None
         self._recorder.opened()
@@ -92,23 +103,23 @@ class Pipeline:
             self._admit(asked)
             plan = await self._router.plan(asked.request, trace)
             stream = asked.request.stream
-            async with aclosing(
-                self._walker.walk(
-                    plan,
-                    lambda target: self._attempt(run, target),
-                    trace,
-                    stream=stream,
-                    began=run.began,
-                )
-            ) as pieces:
-                async for piece in pieces:
-                    run.committed = True
+            ask = self._opened if stream else self._whole
+            target, first = await self._walker.commit(
+                plan, lambda target: ask(run, target), trace, stream=stream, began=run.began
+            )
+            run.committed = target
+            yield first
+            if run.pieces is not None:
+                async for piece in run.pieces:
                     yield piece
+            self._walker.succeeded(target)
             outcome = "finished"
         except GatewayError as error:
             outcome, failure = "failed", error
-            if not run.committed or run.renderer is None:
+            if run.committed is None or run.renderer is None:
                 raise
+            if isinstance(error, UpstreamError):
+                self._walker.failed(run.committed, error)
             yield run.renderer.fail(error)
         except asyncio.CancelledError:
             if not run.interrupted:
@@ -116,13 +127,13 @@ class Pipeline:
             task.uncancel()
             outcome = "failed"
             failure = Draining("The gateway is stopping. Ask again.", retry_after=1)
-            if not run.committed or run.renderer is None:
+            if run.committed is None or run.renderer is None:
                 raise failure from None
             yield run.renderer.fail(failure)
         except Exception:
             # A fault of ours: told as such by the door, and settled like any other end.
             outcome, failure = "failed", GatewayError("The gateway failed.")
-            if not run.committed or run.renderer is None:
+            if run.committed is None or run.renderer is None:
                 raise
             yield run.renderer.fail(failure)
             raise
@@ -135,10 +146,12 @@ class Pipeline:
                     door=asked.dialect.name,
                     trace=trace,
                     usage=run.usage,
-                    committed=run.committed,
+                    committed=run.committed is not None,
                     error=failure.kind if failure else None,
                 )
             )
+            if run.pieces is not None:
+                await run.pieces.aclose()
 
     def _admit(self, asked: Asked) -> None:
         size = 0
@@ -152,10 +165,16 @@ class Pipeline:
                 param="message" if "message" in asked.body else "messages",
             )
 
-    def _attempt(self, run: _Run, target: Target) -> AsyncGenerator[bytes, None]:
-        if run.asked.request.stream:
-            return self._streamed(run, target)
-        return self._whole(run, target)
+    async def _opened(self, run: _Run, target: Target) -> bytes:
+        """The first bytes of a stream; the others wait in `run.pieces`."""
+        pieces = self._streamed(run, target)
+        try:
+            first = await anext(pieces)
+        except BaseException:
+            await pieces.aclose()
+            raise
+        run.pieces = pieces
+        return first
 
     async def _streamed(self, run: _Run, target: Target) -> AsyncGenerator[bytes, None]:
         """Events -> the caller's frames. A stream without its finish is raised as cut."""
@@ -166,7 +185,8 @@ class Pipeline:
         run.renderer = renderer
         run.usage = Usage()
         finished = False
-        async with aclosing(target.provider.stream(asked.request, target.model)) as batches:
+        batches = target.provider.stream(asked.request, target.model)
+        try:
             async for batch in batches:
                 for event in batch:
                     if isinstance(event, Usage):
@@ -176,23 +196,23 @@ class Pipeline:
                 piece = renderer.feed(batch)
                 if piece:
                     yield piece
+        finally:
+            await batches.aclose()
         if not finished:
             raise Broken(f"{target.name} ended before it was finished.", code="cut")
         self._time(run)
         yield renderer.close(run.trace)
 
-    async def _whole(self, run: _Run, target: Target) -> AsyncGenerator[bytes, None]:
+    async def _whole(self, run: _Run, target: Target) -> bytes:
         """Events -> one body."""
         asked = run.asked
-        run.usage = Usage()
         folder = Folder()
-        async with aclosing(target.provider.stream(asked.request, target.model)) as batches:
-            async for batch in batches:
-                folder.feed(batch)
-                run.usage = folder.usage
+        folder.feed(await target.provider.whole(asked.request, target.model))
+        run.usage = folder.usage
         response = folder.response()
         self._time(run)
-        yield orjson.dumps(
+        run.trace.first_token_ms = run.trace.total_ms
+        return orjson.dumps(
             asked.dialect.render_response(asked.request, response, run.trace, self._now)
         )
 

@@ -22,7 +22,13 @@ class Provider(Protocol):
     @property
     def dialect(self) -> OutboundDialect: ...
 
-    def stream(self, request: ChatRequest, model: str) -> AsyncGenerator[Batch, None]: ...
+    def stream(self, request: ChatRequest, model: str) -> AsyncGenerator[Batch, None]:
+        """Events as they come. Raises UpstreamError."""
+        ...
+
+    async def whole(self, request: ChatRequest, model: str) -> Batch:
+        """Events of a whole answer. Raises UpstreamError."""
+        ...
 
     def relay(
         self, body: dict[str, Json], model: str, stream: bool

@@ -6,12 +6,15 @@ from __future__ import annotations
 import logging
 import queue
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import TextIO
 
 import orjson
 
+from gateway.engine.ports import Settlement
+from gateway.monitor.access import AccessLog, fields
 from gateway.settings import Log
 
 QUEUE_LINES = 10_000
@@ -21,7 +24,7 @@ QUEUE_LINES = 10_000
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": _time(record),
+            "time": _time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -34,9 +37,9 @@ class JsonFormatter(logging.Formatter):
 
 class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = getattr(record, "fields", {})
-        words = " ".join(f"{name}={value}" for name, value in fields.items())
-        line = f"{_time(record)[11:19]} {record.levelname.lower():<7} {record.getMessage()} {words}"
+        level, message = record.levelname.lower(), record.getMessage()
+        line = f"{_time(record.created)[11:19]} {level:<9} {message} "
+        line += _words(getattr(record, "fields", {}))
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line.rstrip()
@@ -55,10 +58,21 @@ class _DroppingHandler(QueueHandler):
             return
 
 
-def start(settings: Log, out: TextIO = sys.stderr) -> QueueListener:
-    """Sends every logger's lines to `out`. The caller stops the listener at the end."""
-    lines: queue.SimpleQueue[logging.LogRecord] | queue.Queue[logging.LogRecord]
-    lines = queue.Queue(QUEUE_LINES)
+@dataclass(slots=True)
+class Logs:
+    """The running log threads; `stop` writes what is left."""
+
+    listener: QueueListener
+    access: AccessLog
+
+    def stop(self) -> None:
+        self.access.stop()
+        self.listener.stop()
+
+
+def start(settings: Log, out: TextIO = sys.stderr) -> Logs:
+    """Sends every logger's lines, and the access log, to `out`."""
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_LINES)
     text = settings.format == "text" or (settings.format == "auto" and out.isatty())
     writer = logging.StreamHandler(out)
     writer.setFormatter(TextFormatter() if text else JsonFormatter())
@@ -68,8 +82,29 @@ def start(settings: Log, out: TextIO = sys.stderr) -> QueueListener:
     logging.getLogger("pointsman").setLevel(logging.DEBUG if settings.debug else logging.INFO)
     listener = QueueListener(lines, writer)
     listener.start()
-    return listener
+    line = _text_line if text else _json_line
+
+    def write(settlements: list[tuple[float, Settlement]]) -> None:
+        out.write("".join(line(at, settlement) for at, settlement in settlements))
+        out.flush()
+
+    return Logs(listener, AccessLog(write))
 
 
-def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+def _json_line(at: float, settlement: Settlement) -> str:
+    head = {"time": _time(at), "level": "info", "logger": "pointsman.access"}
+    return orjson.dumps({**head, **fields(settlement)}).decode() + "\n"
+
+
+def _text_line(at: float, settlement: Settlement) -> str:
+    found = fields(settlement)
+    found.pop("outcome")
+    return f"{_time(at)[11:19]} {settlement.outcome:<9} {_words(found)}\n"
+
+
+def _words(found: dict[str, object]) -> str:
+    return " ".join(f"{name}={value}" for name, value in found.items())
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
