@@ -30,7 +30,8 @@ class Child:
     """A row of the process table.
 
     `health_url` answers 200 once the child is ready; without one, ten seconds of life count.
-    `environment` is the whole of it.
+    `environment` is the whole of it. The first start waits until those above it in the table are
+    ready, `waits_s` seconds at most.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Child:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     health_url: str = ""
     address: Address | None = None
+    waits_s: float = 0.0
 
 
 class Life(asyncio.SubprocessProtocol):

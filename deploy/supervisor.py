@@ -45,6 +45,7 @@ class Supervisor:
         self._patience = patience or Patience()
         self._stop = asyncio.Event()
         self._kill = asyncio.Event()
+        self._ready = {child.name: asyncio.Event() for child in self._children if child.health_url}
         self._turn = {child.name: asyncio.Event() for child in self._children}
         self._deadline = 0.0
         self._failed = False
@@ -77,6 +78,7 @@ class Supervisor:
         patience = self._patience
         loop = asyncio.get_running_loop()
         pause, quick_ends, restarted = patience.first_pause, 0, False
+        await self._wait_for_those_above(child)
         while not self._stop.is_set():
             began = loop.time()
             try:
@@ -101,6 +103,17 @@ class Supervisor:
             self._say(f"{child.name} ended ({how_it_ended(code)}), again in {pause:g} s")
             await self._sleep(pause)
             pause, restarted = min(pause * 2, patience.longest_pause), True
+
+    async def _wait_for_those_above(self, child: Child) -> None:
+        above = [other.name for other in self._children[: self._children.index(child)]]
+        waits = [self._ready[name].wait() for name in above if name in self._ready]
+        if child.waits_s and waits:
+            all_ready = asyncio.gather(*waits)
+            stop = asyncio.create_task(self._stop.wait())
+            either: set[asyncio.Future[Any]] = {all_ready, stop}
+            await asyncio.wait(either, timeout=child.waits_s, return_when=asyncio.FIRST_COMPLETED)
+            all_ready.cancel()
+            stop.cancel()
 
     async def _live(self, life: Life, http: aiohttp.ClientSession, restarted: bool) -> int:
         """Wait for the end, or bring it about when the turn to stop has come; nothing is left."""
@@ -159,6 +172,7 @@ class Supervisor:
                 self._say(f"{child.name} is not ready after {took:.0f} s: {answer}")
             await asyncio.sleep(0.1)
         life.ready = True
+        self._ready[child.name].set()
         if restarted or told:
             self._say(f"{child.name} is ready again after {loop.time() - began:.1f} s")
 

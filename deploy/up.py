@@ -28,6 +28,7 @@ LOOPBACK = "127.0.0.1"
 CLASSIFIER_DEFAULT = f"http://{LOOPBACK}:8000"
 OLLAMA_DEFAULT = f"http://{LOOPBACK}:11434"
 OLLAMA_PATIENCE_S = 0.3
+GATEWAY_WAITS_S = 15.0
 
 
 class StartError(Exception):
@@ -95,6 +96,8 @@ def table(environment: Mapping[str, str], settings: Settings, ollama_models: int
             environment=given,
             health_url=f"http://{host}:{server.port}/readyz" if server.port else "",
             address=Address(server.host, server.port, "PORT") if server.port else None,
+            # It looks at its targets once as it starts, and prints what it saw.
+            waits_s=GATEWAY_WAITS_S,
         )
     )
     return Table(tuple(children), tuple(notes))

@@ -17,6 +17,7 @@ def child(row: dict[str, Any]) -> Child:
         argv=tuple(row.get("argv") or (sys.executable, "-c", row["code"])),
         environment={**os.environ, **row.get("environment", {})},
         health_url=row.get("health_url", ""),
+        waits_s=row.get("waits_s", 0.0),
     )
 
 

@@ -186,6 +186,64 @@ async def test_whoever_depends_on_others_ends_before_them(runs: Runs) -> None:
     assert order == ["asks|ending", "asks|ended", "asked|ending", "asked|ended"]
 
 
+SERVES_LATE = """
+import http.server, sys, time
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if not hasattr(self.server, "asked"):
+            print("answers")
+        self.server.asked = True
+        super().do_GET()
+    def log_message(self, *_): pass
+time.sleep(0.5)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Quiet).serve_forever()
+"""
+
+
+async def test_whoever_waits_starts_when_those_above_are_ready(
+    runs: Runs, unused_tcp_port: int
+) -> None:
+    argv = [sys.executable, "-c", SERVES_LATE, str(unused_tcp_port)]
+    url = f"http://127.0.0.1:{unused_tcp_port}/"
+    run = await runs.start(
+        {"name": "late", "argv": argv, "health_url": url},
+        {"name": "waits", "code": LIVES, "waits_s": WITHIN_S},
+    )
+    await run.until("waits .*alive")
+    run.process.terminate()
+
+    assert await run.end() == 0
+    assert run.said("late") == ["answers"]
+    assert run.lines[0].startswith("late")
+
+
+async def test_whoever_waits_starts_all_the_same_when_its_time_is_over(
+    runs: Runs, unused_tcp_port: int
+) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}/"
+    run = await runs.start(
+        {"name": "never", "code": LIVES, "health_url": url},
+        {"name": "waits", "code": LIVES, "waits_s": 0.2},
+    )
+    await run.until("waits .*alive")
+    run.process.terminate()
+
+    assert await run.end() == 0
+
+
+async def test_a_stop_ends_the_wait_for_those_above(runs: Runs, unused_tcp_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}/"
+    run = await runs.start(
+        {"name": "never", "code": LIVES, "health_url": url},
+        {"name": "waits", "code": LIVES, "waits_s": 600},
+    )
+    await run.until("never .*alive")
+    run.process.terminate()
+
+    assert await run.end() == 0
+    assert run.said("waits") == []
+
+
 async def test_a_killed_child_comes_back_and_the_others_stay(runs: Runs) -> None:
     run = await runs.start({"name": "lives", "code": LIVES}, {"name": "other", "code": LIVES})
     pid = int((await run.until(r"lives .*alive (\d+)"))[1])

@@ -35,6 +35,7 @@ def test_all_three_are_started_and_the_gateway_learns_where_the_others_are() -> 
     assert gateway.environment["CLASSIFIER_URL"] == "http://127.0.0.1:8000"
     assert gateway.environment["LOCAL_BASE_URL"] == "http://127.0.0.1:8090/v1"
     assert gateway.environment["KEPT"] == "yes"
+    assert gateway.waits_s > 0
     assert [child.health_url for child in plan.children] == [
         "http://127.0.0.1:8000/healthz",
         "http://127.0.0.1:8090/health",
