@@ -273,7 +273,8 @@ class _Inliner:
             converted["properties"] = {
                 key: self.convert(value, inside, depth + 1) for key, value in properties.items()
             }
-            required = [key for key in _list(schema.get("required")) if key in properties]
+            wanted = _list(schema.get("required"))
+            required = [key for key in wanted if isinstance(key, str) and key in properties]
             if required:
                 converted["required"] = required
         return converted

@@ -156,7 +156,7 @@ def test_the_openapi_form_has_no_references_no_null_types_and_no_unknown_keyword
         ({"enum": [1, 2]}, {"type": "NUMBER"}),
         ({}, {"type": "STRING"}),
         (
-            {"type": "object", "properties": {"a": {}}, "required": ["a", "b"]},
+            {"type": "object", "properties": {"a": {}}, "required": ["a", "b", []]},
             {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}, "required": ["a"]},
         ),
         (
