@@ -1,7 +1,9 @@
 """OpenAI to OpenAI: the caller's body and the upstream's chunks pass almost untouched.
 
-Inside a JSON string every quote is escaped, so `"usage"` with bare quotes is never a piece of
-somebody's text: looking for such bytes is safe, and a chunk is parsed only when they are there.
+A chunk is parsed to be looked at, which costs less than searching its bytes for the four words
+that matter, and passes as the bytes that came. What is changed is changed in the bytes: inside a
+JSON string every quote is escaped, so `"usage"` with bare quotes is never a piece of somebody's
+text.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from dialects.openai.errors import carries_error, error_in_band
 from dialects.openai.quirks import OpenAiQuirks
 from dialects.openai.stream import DONE, as_chunk, read_json, usage_of
 
-_FINISH = re.compile(rb'"finish_reason"\s*:\s*"([^"]+)"')
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 
@@ -61,7 +62,7 @@ class OpenAiWatch:
         self._wanted = wanted
         self._model = model
         self._told = b'"model":' + json.dumps(model).encode()
-        self._said: bytes | None = None
+        self._said = b""
         self._finished = False
         self._done = False
         self._failure: UpstreamError | None = None
@@ -73,7 +74,7 @@ class OpenAiWatch:
         passed: list[Frame] = []
         try:
             for frame in frames:
-                if not self._done and frame.data:
+                if frame.data and not self._done:
                     self._look(frame, passed)
         except UpstreamError as failure:
             if not passed:
@@ -89,39 +90,62 @@ class OpenAiWatch:
         return () if self._done else (Frame(DONE),)
 
     def _look(self, frame: Frame, passed: list[Frame]) -> None:
-        data = frame.data
-        if data[:1] != b"{" or data[-1:] != b"}" or frame.event == b"error":
-            self._strange(frame, passed)
-            return
-        if b'"error"' in data:
-            self._check(self._read(data))
-        has_choices = b'"choices":[' in data or b'"choices": [' in data
-        if has_choices and not self._finished:
-            finish = _FINISH.search(data)
-            if finish is not None:
-                self._finish(finish[1], data)
-        if b'"usage"' in data:
-            data = self._count(data)
-        if has_choices and data:
-            passed.append(Frame(self._renamed(data)))
-
-    def _strange(self, frame: Frame, passed: list[Frame]) -> None:
-        """No chunk at first sight: the terminator, a whole answer, an error, or noise."""
-        word = frame.data.strip()
-        if word == DONE:
-            self._done = True
-            if self._finished:
-                passed.append(Frame(DONE))
-        elif frame.event != b"error" and word[:1] == b"{" and word[-1:] == b"}":
-            self._look(Frame(word), passed)
-        elif word and not self._finished:
-            body = read_json(frame)
-            if frame.event != b"error":
+        data, event = frame
+        try:
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            word = data.strip()
+            if word == DONE:
+                self._done = True
+                if self._finished:
+                    passed.append(Frame(DONE))
                 return
-            self._check(body)
-            if not isinstance(body, dict) or not body.get("choices"):
-                raise error_in_band(body)
-            self._whole(as_chunk(body), passed)
+            if not word or self._finished:
+                return
+            chunk = read_json(frame)
+        if event == b"error" or not isinstance(chunk, dict) or "choices" not in chunk:
+            chunk = self._perhaps_error(chunk, event, passed)
+            if chunk is None:
+                return
+        elif "error" in chunk and carries_error(chunk) and not self._finished:
+            raise error_in_band(chunk)
+        choices = chunk.get("choices")
+        if chunk.get("usage") is not None or "x_groq" in chunk:
+            self.usage = self.usage.merged(usage_of(chunk))
+            if not self._wanted and "usage" in chunk:
+                if not choices:
+                    return
+                del chunk["usage"]
+                data = _dump(chunk)
+        elif not self._wanted and "usage" in chunk:
+            data = data.replace(b',"usage":null', b"", 1)
+        if not isinstance(choices, list):
+            return
+        if choices:
+            self._choice(choices[0])
+        if chunk.get("model") != self._model:
+            data = self._renamed(data)
+        data = _one_line(data)
+        passed.append(frame if data is frame.data and not event else Frame(data))
+
+    def _perhaps_error(
+        self, chunk: Json, event: bytes, passed: list[Frame]
+    ) -> dict[str, Json] | None:
+        """The chunk, when it is one; None when there is nothing more to do with it."""
+        named = event == b"error"
+        if not isinstance(chunk, dict):
+            if named and not self._finished:
+                raise error_in_band(chunk)
+            return None
+        if carries_error(chunk) or (named and not chunk.get("choices")):
+            if not self._finished:
+                raise error_in_band(chunk)
+            return None
+        if not named:
+            return chunk
+        if not self._finished:
+            self._whole(as_chunk(chunk), passed)
+        return None
 
     def _whole(self, chunk: dict[str, Json], passed: list[Frame]) -> None:
         """A whole answer where a stream was asked for."""
@@ -133,50 +157,34 @@ class OpenAiWatch:
         if self._wanted and usage is not None:
             passed.append(Frame(_dump({**chunk, "choices": [], "usage": usage})))
 
-    def _read(self, data: bytes) -> Json:
-        return read_json(Frame(data))
-
-    def _check(self, body: Json) -> None:
-        if isinstance(body, dict) and carries_error(body) and not self._finished:
-            raise error_in_band(body)
-
-    def _finish(self, word: bytes, data: bytes) -> None:
-        if word == b"error":
-            choices = self._read(data).get("choices")
-            choice = choices[0] if isinstance(choices, list) and choices else None
-            said = choice.get("error") if isinstance(choice, dict) else None
-            raise error_in_band({"error": said or "The upstream failed."})
-        self._finished = True
-
-    def _count(self, data: bytes) -> bytes:
-        """Notes the usage; b"" when the chunk holds nothing else and nobody asked."""
-        if b'"usage":null' in data:
-            return data if self._wanted else data.replace(b',"usage":null', b"", 1)
-        chunk = self._read(data)
-        if not isinstance(chunk, dict):
-            return data
-        choices = chunk.get("choices")
-        self.usage = self.usage.merged(usage_of(chunk))
-        for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict):
-                self.usage = self.usage.merged(usage_of(choice))
-        if self._wanted or "usage" not in chunk:
-            return data
-        if not choices:
-            return b""
-        del chunk["usage"]
-        return _dump(chunk)
+    def _choice(self, choice: Json) -> None:
+        if not isinstance(choice, dict):
+            return
+        reason = choice.get("finish_reason")
+        if reason == "error" and not self._finished:
+            raise error_in_band({"error": choice.get("error") or "The upstream failed."})
+        if reason and isinstance(reason, str):
+            self._finished = True
+        if "usage" in choice:
+            self.usage = self.usage.merged(usage_of(choice))
 
     def _renamed(self, data: bytes) -> bytes:
-        if self._said is None or self._said not in data:
+        renamed = data.replace(self._said, self._told, 1) if self._said else data
+        if renamed == data:
             found = _MODEL.search(data)
-            self._said = found[0] if found is not None else None
-        if self._said is not None and self._said != self._told:
-            data = data.replace(self._said, self._told, 1)
-        if not data.isascii():
-            data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-            data = data.replace(b"\xc2\x85", b"\\u0085")
-        return data.replace(b"\n", b" ") if b"\n" in data else data
+            if found is not None:
+                self._said = found[0]
+                renamed = data.replace(self._said, self._told, 1)
+        return renamed
+
+
+def _one_line(data: bytes) -> bytes:
+    """Without line ends between its tokens, and without the line separators of Unicode, at
+    which some clients part lines."""
+    if not data.isascii():
+        data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+        data = data.replace(b"\xc2\x85", b"\\u0085")
+    return data.replace(b"\n", b" ") if b"\n" in data else data
 
 
 def _dump(chunk: Json) -> bytes:

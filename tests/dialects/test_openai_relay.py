@@ -105,7 +105,7 @@ def test_noise_of_the_framing_stays_behind() -> None:
         b"\xef\xbb\xbf: hello\n\nid: 1\nretry: 5\n"
         + sse(text("a"))
         + b'data:\n\nevent: ping\ndata: {"type":"ping"}\n\nevent: chunk\n'
-        + sse(text("b"), '{"choices":null}', "null", "  " + text("c", '"stop"') + " ")
+        + sse(text("b"), '{"choices":null}', "null", text("c", '"stop"'))
         + b"data:[DONE]\n\n"
         + sse(text("ghost"))
     )
