@@ -7,12 +7,17 @@ from typing import ClassVar
 
 from chat.errors import GatewayError, UpstreamError
 from chat.events import StreamEvent
+from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json
+from chat.trace import Trace
 from dialects.anthropic.build import build_request
 from dialects.anthropic.errors import parse_error, render_error
 from dialects.anthropic.relay import AnthropicWatch, relay_body
+from dialects.anthropic.request import parse_request
+from dialects.anthropic.respond import AnthropicRenderer, render_response
 from dialects.anthropic.stream import AnthropicParser, parse_response
 from dialects.anthropic.words import NAME
+from dialects.base import Now
 from dialects.framing import SSE, Sse
 
 __all__ = ["AnthropicDialect"]
@@ -45,6 +50,19 @@ class AnthropicDialect:
 
     def watch(self, body: dict[str, Json], model: str) -> AnthropicWatch:
         return AnthropicWatch(body, model)
+
+    def parse_request(self, body: Json) -> ChatRequest:
+        return parse_request(body)
+
+    def renderer(
+        self, request: ChatRequest, answer_id: str, model: str, now: Now
+    ) -> AnthropicRenderer:
+        return AnthropicRenderer(request, answer_id, model)
+
+    def render_response(
+        self, request: ChatRequest, response: ChatResponse, trace: Trace, now: Now
+    ) -> Json:
+        return render_response(request, response, trace)
 
     def render_error(self, error: GatewayError) -> Json:
         return render_error(error)

@@ -117,18 +117,17 @@ def _tool(tool: Tool) -> Json:
 
 
 def _add_thinking(body: dict[str, Json], request: ChatRequest) -> None:
-    """An effort as adaptive thinking with output_config.effort, a number as a budget; `fit`
-    turns one into the other where the model wants it."""
-    effort = request.effort
-    if effort == "none":
+    """An effort as adaptive thinking with output_config.effort, a number as a budget (0: none,
+    -1: as the model likes); `fit` turns one into the other where the model wants it."""
+    effort, budget = request.effort, request.thinking_budget
+    if effort == "none" or budget == 0:
         body["thinking"] = {"type": "disabled"}
         return
     if effort is not None:
         body["output_config"] = {"effort": _EFFORTS.get(effort, effort)}
-    if request.thinking_budget is not None:
-        budget = max(1024, request.thinking_budget)
-        body["thinking"] = {"type": "enabled", "budget_tokens": budget}
-    elif effort is not None:
+    if budget is not None and budget > 0:
+        body["thinking"] = {"type": "enabled", "budget_tokens": max(1024, budget)}
+    elif effort is not None or budget is not None:
         body["thinking"] = {"type": "adaptive"}
     else:
         return

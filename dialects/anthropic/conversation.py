@@ -21,7 +21,7 @@ from chat.request import (
     ToolCall,
     ToolResult,
 )
-from dialects.anthropic.words import arguments_object, is_signed
+from dialects.anthropic.words import NAME, arguments_object, is_signed
 
 PLACEHOLDER: Final = "(no content)"
 """Stands where the wire wants words and there are none."""
@@ -201,18 +201,19 @@ def _blocks(part: Part, ids: _Ids) -> list[Json]:
 
 def _text(part: Text) -> list[Json]:
     """Nothing for blank words, which the wire refuses."""
-    opaque = part.opaque or {}
-    block = opaque.get("block")
+    block = marks_of(part.opaque, "block").get("block")
     if isinstance(block, dict) and isinstance(block.get("type"), str):
         return [block]
     if not part.text.strip():
         return []
-    return [{"type": "text", "text": part.text, **marks_of(opaque, "cache_control")}]
+    return [{"type": "text", "text": part.text, **marks_of(part.opaque, "cache_control")}]
 
 
 def marks_of(opaque: Mapping[str, Json] | None, *names: str) -> dict[str, Json]:
     """What rode along and is Anthropic's own."""
-    return {name: opaque[name] for name in names if name in opaque} if opaque else {}
+    if not opaque or opaque.get("dialect", NAME) != NAME:
+        return {}
+    return {name: opaque[name] for name in names if name in opaque}
 
 
 def _thought(part: Reasoning) -> list[Json]:
@@ -230,7 +231,7 @@ def _thought(part: Reasoning) -> list[Json]:
 
 def _image(part: Image) -> Json:
     marks = marks_of(part.opaque, "cache_control")
-    source = (part.opaque or {}).get("source")
+    source = marks_of(part.opaque, "source").get("source")
     if part.data is not None:
         media_type = part.media_type or _media_type(part.data)
         source = {"type": "base64", "media_type": media_type, "data": part.data}
@@ -253,7 +254,7 @@ def _document(part: File) -> Json:
         raise _unreadable("sound")
     marks = marks_of(part.opaque, "cache_control", "citations", "context")
     title = {"title": part.name} if part.name else {}
-    source = (part.opaque or {}).get("source")
+    source = marks_of(part.opaque, "source").get("source")
     if part.data is not None and part.media_type == "text/plain":
         try:
             text = base64.b64decode(part.data).decode("utf-8", "replace")

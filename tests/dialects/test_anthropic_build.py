@@ -456,6 +456,8 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
             "low",
         ),
         ({"include_thoughts": True}, None, None),
+        ({"thinking_budget": 0}, None, None),
+        ({"thinking_budget": -1}, {"type": "adaptive"}, None),
     ],
 )
 def test_effort_and_budget_become_thinking(
@@ -477,6 +479,11 @@ def test_unknown_fields_of_an_anthropic_caller_go_on_and_those_of_others_do_not(
     assert body["tools"] == [tool]
     other = build(said("user", "x"), extra={**extra, "dialect": "openai"})
     assert other.keys() == {"model", "max_tokens", "messages"}
+
+
+def test_what_rode_along_from_another_dialect_stays_behind() -> None:
+    mark = {"dialect": "openai", "cache_control": {"type": "ephemeral"}}
+    assert conversation(Message("user", (Text("x", mark),)))[0]["content"] == "x"
 
 
 def test_a_block_of_anthropics_own_goes_back_as_it_came() -> None:

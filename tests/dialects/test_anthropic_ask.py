@@ -1,0 +1,536 @@
+"""A caller's body of POST /v1/messages -> ChatRequest."""
+
+from __future__ import annotations
+
+import base64
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat.errors import BadRequest
+from chat.request import (
+    ChatRequest,
+    File,
+    Image,
+    Json,
+    Message,
+    Reasoning,
+    ResponseFormat,
+    Sampling,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
+from dialects.anthropic import AnthropicDialect
+
+DIALECT = AnthropicDialect()
+HI = (Message("user", (Text("hi"),)),)
+SCHEMA = {
+    "type": "object",
+    "title": "Out",
+    "properties": {
+        "a": {"type": "integer", "title": "A"},
+        "name": {"type": "string", "title": "Name"},
+    },
+    "additionalProperties": False,
+    "required": ["a", "name"],
+}
+CAPTURED: dict[str, tuple[str, ChatRequest]] = {
+    "create nonstream": (
+        '{"max_tokens":10,"messages":[{"role":"user","content":"hi"}],"model":"m1",'
+        '"system":"be brief"}',
+        ChatRequest(
+            "m1", (Message("system", (Text("be brief"),)), *HI), sampling=Sampling(max_tokens=10)
+        ),
+    ),
+    "create stream": (
+        '{"max_tokens":10,"messages":[{"role":"user","content":"hi"}],"model":"m1","stream":true}',
+        ChatRequest("m1", HI, stream=True, sampling=Sampling(max_tokens=10)),
+    ),
+    "tools": (
+        '{"max_tokens":10,"messages":[{"role":"user","content":[{"type":"text","text":"hi"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}}]},{"role":"assistant","content":[{"type":"tool_use","id":"toolu_1","name":"get_weather","input":{"city":"x"}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"sunny"}]}],"model":"m1","tool_choice":{"type":"any"},"tools":[{"name":"get_weather","description":"d","input_schema":{"type":"object","properties":{"city":{"type":"string"}}}}]}',
+        ChatRequest(
+            "m1",
+            (
+                Message("user", (Text("hi"), Image("image/png", "AAAA"))),
+                Message("assistant", (ToolCall("toolu_1", "get_weather", '{"city":"x"}'),)),
+                Message("tool", (ToolResult("toolu_1", (Text("sunny"),), "get_weather"),)),
+            ),
+            sampling=Sampling(max_tokens=10),
+            tools=(
+                Tool(
+                    "get_weather",
+                    "d",
+                    {"type": "object", "properties": {"city": {"type": "string"}}},
+                ),
+            ),
+            tool_choice=ToolChoice("required"),
+        ),
+    ),
+    "messages.parse structured": (
+        '{"max_tokens":10,"messages":[{"role":"user","content":"hi"}],"model":"m1","output_config":{"format":{"schema":{"type":"object","title":"Out","properties":{"a":{"type":"integer","title":"A"},"name":{"type":"string","title":"Name"}},"additionalProperties":false,"required":["a","name"]},"type":"json_schema"}}}',
+        ChatRequest(
+            "m1",
+            HI,
+            sampling=Sampling(max_tokens=10),
+            response_format=ResponseFormat("json_schema", schema=SCHEMA),
+        ),
+    ),
+    "count_tokens": (
+        '{"messages":[{"role":"user","content":"hi"}],"model":"m1"}',
+        ChatRequest("m1", HI),
+    ),
+    "thinking": (
+        '{"max_tokens":2048,"messages":[{"role":"user","content":"hi"}],"model":"m1","thinking":{"type":"enabled","budget_tokens":1024}}',
+        ChatRequest(
+            "m1",
+            HI,
+            sampling=Sampling(max_tokens=2048),
+            thinking_budget=1024,
+            include_thoughts=True,
+        ),
+    ),
+    "langchain structured": (
+        '{"max_tokens":4096,"messages":[{"role":"user","content":"hi"}],"model":"m1","tool_choice":{"type":"tool","name":"Out"},"tools":[{"name":"Out","input_schema":{"properties":{"a":{"type":"integer"},"name":{"type":"string"}},"required":["a","name"],"type":"object"},"description":""}]}',
+        ChatRequest(
+            "m1",
+            HI,
+            sampling=Sampling(max_tokens=4096),
+            tools=(
+                Tool(
+                    "Out",
+                    "",
+                    {
+                        "properties": {"a": {"type": "integer"}, "name": {"type": "string"}},
+                        "required": ["a", "name"],
+                        "type": "object",
+                    },
+                ),
+            ),
+            tool_choice=ToolChoice("named", ("Out",)),
+        ),
+    ),
+    "python 0.125": (
+        '{"max_tokens":10,"messages":[{"role":"user","content":"hi"}],"model":"m1","temperature":0.2}',
+        ChatRequest("m1", HI, sampling=Sampling(temperature=0.2, max_tokens=10)),
+    ),
+    "ai sdk generateText": (
+        '{"model":"m1","max_tokens":4096,"system":[{"type":"text","text":"be brief"}],"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]}',  # noqa: E501
+        ChatRequest(
+            "m1", (Message("system", (Text("be brief"),)), *HI), sampling=Sampling(max_tokens=4096)
+        ),
+    ),
+    "ai sdk object": (
+        '{"model":"m1","max_tokens":4096,"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"tools":[{"name":"json","description":"Respond with a JSON object.","input_schema":{"type":"object","properties":{}}}],"tool_choice":{"type":"any","disable_parallel_tool_use":true}}',  # noqa: E501
+        ChatRequest(
+            "m1",
+            HI,
+            sampling=Sampling(max_tokens=4096),
+            tools=(
+                Tool("json", "Respond with a JSON object.", {"type": "object", "properties": {}}),
+            ),
+            tool_choice=ToolChoice("required"),
+            parallel_tool_calls=False,
+        ),
+    ),
+}
+
+
+def ask(*messages: Json, **fields: Json) -> ChatRequest:
+    turns = list(messages) or [{"role": "user", "content": "hi"}]
+    return DIALECT.parse_request({"model": "m1", "messages": turns, **fields})
+
+
+def user(*blocks: Json) -> Json:
+    return {"role": "user", "content": list(blocks)}
+
+
+def assistant(*blocks: Json) -> Json:
+    return {"role": "assistant", "content": list(blocks)}
+
+
+def text(words: str, **more: Json) -> Json:
+    return {"type": "text", "text": words, **more}
+
+
+@pytest.mark.parametrize("name", CAPTURED)
+def test_what_a_client_really_sent_is_understood(name: str) -> None:
+    body, request = CAPTURED[name]
+    assert DIALECT.parse_request(orjson.loads(body)) == request
+
+
+def test_what_claude_code_sends_is_understood() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    request = ask(
+        user(text("<system-reminder>"), text("say hi", **mark)),
+        {"role": "system", "content": "Available"},
+        system=[
+            text("x-anthropic-billing-header: cc_version=2.1.197; cch=00000;"),
+            text("You are Claude Code.", **mark),
+            text("x-anthropic-billing-header: a\nand more"),
+        ],
+        tools=[{"name": "Bash", "input_schema": {"type": "object"}, **mark}],
+        metadata={"user_id": '{"device_id":"x"}'},
+        max_tokens=32000,
+        thinking={"type": "adaptive"},
+        context_management={"edits": []},
+        output_config={"effort": "high"},
+        stream=True,
+    )
+    assert request == ChatRequest(
+        "m1",
+        (
+            Message("system", (Text("You are Claude Code.", mark), Text("and more"))),
+            Message("user", (Text("<system-reminder>"), Text("say hi", mark))),
+            Message("system", (Text("Available"),)),
+        ),
+        stream=True,
+        sampling=Sampling(max_tokens=32000),
+        tools=(Tool("Bash", None, {"type": "object"}, None, mark),),
+        effort="high",
+        include_thoughts=True,
+        user='{"device_id":"x"}',
+        extra={
+            "dialect": "anthropic",
+            "fields": {
+                "context_management": {"edits": []},
+                "thinking": {"type": "adaptive"},
+            },
+        },
+    )
+
+
+def test_a_billing_line_alone_leaves_no_system_prompt() -> None:
+    assert ask(system="x-anthropic-billing-header: a").messages == HI
+    assert ask(system=[]).messages == HI
+
+
+def test_results_of_tools_are_messages_of_their_own_before_the_rest() -> None:
+    picture = {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}}
+    request = ask(
+        assistant(
+            {"type": "tool_use", "id": "a", "name": "f", "input": {}},
+            {"type": "tool_use", "id": "b", "name": "g", "input": {"x": [1]}},
+        ),
+        user(
+            text("see"),
+            {"type": "tool_result", "tool_use_id": "a", "is_error": True},
+            {"type": "tool_result", "tool_use_id": "b", "content": [text("1"), picture]},
+        ),
+    )
+    assert request.messages == (
+        Message("assistant", (ToolCall("a", "f", "{}"), ToolCall("b", "g", '{"x":[1]}'))),
+        Message("tool", (ToolResult("a", (), "f", True),)),
+        Message("tool", (ToolResult("b", (Text("1"), Image(url="https://x/y.png")), "g"),)),
+        Message("user", (Text("see"),)),
+    )
+
+
+def test_thoughts_keep_their_signatures() -> None:
+    request = ask(
+        assistant(
+            {"type": "thinking", "thinking": "Hm", "signature": "EqQB"},
+            {"type": "thinking", "thinking": "", "signature": ""},
+            {"type": "redacted_thinking", "data": "EmwK"},
+            text("ok"),
+        )
+    )
+    assert request.messages[0].parts == (
+        Reasoning("Hm", "EqQB"),
+        Reasoning(""),
+        Reasoning(redacted="EmwK"),
+        Text("ok"),
+    )
+
+
+def test_documents_are_words_where_they_are_words() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    pdf = {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}
+    plain = {"type": "document", "title": "T", "source": {"type": "text", "data": "words"}}
+    content = {"type": "document", "source": {"type": "content", "content": [text("a"), text("b")]}}
+    found = {"type": "search_result", "title": "T", "source": "https://x", "content": [text("w")]}
+    stored = {"type": "file", "file_id": "file_1"}
+    request = ask(
+        user(
+            {"type": "document", "source": pdf, "title": "a.pdf", **mark},
+            {"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}},
+            {"type": "document", "source": stored},
+            {"type": "image", "source": stored},
+            plain,
+            content,
+            found,
+        )
+    )
+    assert request.messages[0].parts == (
+        File("document", "application/pdf", "AAAA", name="a.pdf", opaque=mark),
+        File("document", url="https://x/y.pdf"),
+        File("document", opaque={"source": stored}),
+        Image(opaque={"source": stored}),
+        Text("T\n\nwords", {"block": plain}),
+        Text("a\nb", {"block": content}),
+        Text("T (https://x)\n\nw", {"block": found}),
+    )
+
+
+def test_blocks_and_tools_of_anthropics_own_ride_along() -> None:
+    call = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
+    result = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    request = ask(
+        user(text("x")),
+        assistant(call, result, text("ok")),
+        user(text("y")),
+        tools=[search],
+        tool_choice={"type": "tool", "name": "web_search"},
+    )
+    assert request.tools == ()
+    assert request.messages[1].text == "ok"
+    body = DIALECT.build_request(request, "claude-sonnet-4-6")
+    assert body["tools"] == [search]
+    assert body["tool_choice"] == {"type": "tool", "name": "web_search"}
+    assert body["messages"][1]["content"] == [call, result, text("ok")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "effort", "budget", "shown"),
+    [
+        ({}, None, None, None),
+        ({"thinking": {"type": "disabled"}}, "none", None, None),
+        (
+            {"thinking": {"type": "disabled"}, "output_config": {"effort": "low"}},
+            "none",
+            None,
+            None,
+        ),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, None, 2000, True),
+        (
+            {
+                "thinking": {"type": "adaptive", "display": "omitted"},
+                "output_config": {"effort": "max"},
+            },
+            "max",
+            None,
+            False,
+        ),
+        ({"thinking": {"type": "between_tools"}}, None, None, None),
+        ({"output_config": {"effort": "xhigh"}}, "xhigh", None, None),
+    ],
+)
+def test_thinking_and_effort_are_read(
+    fields: dict[str, Json], effort: str | None, budget: int | None, shown: bool | None
+) -> None:
+    request = ask(**fields)
+    assert (request.effort, request.thinking_budget, request.include_thoughts) == (
+        effort,
+        budget,
+        shown,
+    )
+
+
+def test_adaptive_thinking_comes_back_out_for_anthropic() -> None:
+    for thinking in ({"type": "adaptive", "display": "summarized"}, {"type": "between_tools"}):
+        body = DIALECT.build_request(ask(thinking=thinking), "claude-sonnet-5-5")
+        assert body["thinking"] == thinking
+
+
+def test_the_older_place_of_the_schema_is_read_too() -> None:
+    request = ask(output_format={"type": "json_schema", "schema": SCHEMA})
+    assert request.response_format == ResponseFormat("json_schema", schema=SCHEMA)
+
+
+CALL = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+
+
+def image(**source: Json) -> Json:
+    return {"type": "image", "source": source}
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ([], None),
+        ({"messages": [user(text("x"))]}, "model"),
+        ({"model": 3}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages[0]"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": {}}]}, "messages[0].content"),
+        ({"messages": [user("x")]}, "messages[0].content[0]"),
+        ({"messages": [user({})]}, "messages[0].content[0].type"),
+        ({"messages": [user({"type": "video"})]}, "messages[0].content[0].type"),
+        ({"messages": [user({"type": "text"})]}, "messages[0].content[0].text"),
+        ({"messages": [user(CALL)]}, "messages[0].content[0].type"),
+        ({"messages": [assistant(image(type="url"))]}, "messages[0].content[0].type"),
+        ({"messages": [assistant({**CALL, "input": "{}"})]}, "messages[0].content[0].input"),
+        (
+            {"messages": [assistant({"type": "tool_use", "id": "a", "name": "f"})]},
+            "messages[0].content[0].input",
+        ),
+        ({"messages": [user({"type": "image"})]}, "messages[0].content[0].source"),
+        ({"messages": [user(image(type="ftp"))]}, "messages[0].content[0].source.type"),
+        (
+            {"messages": [user(image(type="url", url="file:///x"))]},
+            "messages[0].content[0].source.url",
+        ),
+        (
+            {"messages": [user(image(type="base64", media_type="image/tiff", data="AAAA"))]},
+            "messages[0].content[0].source.media_type",
+        ),
+        (
+            {"messages": [user(image(type="base64", media_type="image/png", data="AA A"))]},
+            "messages[0].content[0].source.data",
+        ),
+        (
+            {"messages": [user(image(type="base64", media_type="image/png", data="é"))]},
+            "messages[0].content[0].source.data",
+        ),
+        (
+            {"messages": [user(text("x"), {"type": "tool_result", "tool_use_id": "a"})]},
+            "messages[0].content[1].tool_use_id",
+        ),
+        (
+            {
+                "messages": [
+                    assistant(CALL),
+                    user({"type": "tool_result", "tool_use_id": "a", "content": 1}),
+                ]
+            },
+            "messages[1].content[0].content",
+        ),
+        (
+            {
+                "messages": [
+                    assistant(CALL),
+                    user({"type": "tool_result", "tool_use_id": "a", "content": [CALL]}),
+                ]
+            },
+            "messages[1].content[0].content[0].type",
+        ),
+        ({"messages": [{"role": "system", "content": [CALL]}]}, "messages[0].content[0].type"),
+        ({"system": 3}, "system"),
+        ({"system": [image()]}, "system[0].type"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": "9"}, "max_tokens"),
+        ({"temperature": 1.5}, "temperature"),
+        ({"stream": "yes"}, "stream"),
+        ({"stop_sequences": [1]}, "stop_sequences"),
+        ({"tools": [{}]}, "tools[0].name"),
+        ({"tools": [{"name": "", "input_schema": {}}]}, "tools[0].name"),
+        ({"tools": [{"name": "f"}]}, "tools[0].input_schema"),
+        ({"tools": [{"name": "f", "input_schema": "{}"}]}, "tools[0].input_schema"),
+        ({"tool_choice": {"type": "some"}}, "tool_choice.type"),
+        ({"tool_choice": {"type": "tool", "name": "f"}}, "tool_choice.name"),
+        ({"thinking": {"type": "deep"}}, "thinking.type"),
+        ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 5}}, "thinking.budget_tokens"),
+        ({"output_config": {"effort": "minimal"}}, "output_config.effort"),
+        ({"output_config": {"format": {"type": "xml"}}}, "output_config.format.type"),
+        ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema"),
+        ({"metadata": {"user_id": 3}}, "metadata.user_id"),
+    ],
+)
+def test_a_mistake_is_named_by_its_field(body: Json, param: str | None) -> None:
+    if isinstance(body, dict) and "messages" not in body:
+        body = {"model": "m1", "messages": [user(text("x"))], **body}
+    elif isinstance(body, dict) and param != "model":
+        body = {"model": "m1", **body}
+    with pytest.raises(BadRequest) as caught:
+        DIALECT.parse_request(body)
+    assert caught.value.param == param
+    assert (param or "") in caught.value.message
+
+
+NAMES = st.sampled_from(
+    [
+        "role",
+        "content",
+        "type",
+        "text",
+        "source",
+        "data",
+        "url",
+        "id",
+        "name",
+        "input",
+        "title",
+        "tool_use_id",
+        "is_error",
+        "user",
+        "assistant",
+        "system",
+        "tool_use",
+        "tool_result",
+        "image",
+        "document",
+        "base64",
+        "thinking",
+        "signature",
+        "search_result",
+        "media_type",
+        "display",
+        "budget_tokens",
+        "adaptive",
+        "enabled",
+        "format",
+        "schema",
+        "effort",
+        "web_search",
+        "input_schema",
+    ]
+)
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3000) | st.floats(-1, 2) | st.text() | NAMES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=10,
+)
+FIELDS = st.sampled_from(
+    [
+        "model",
+        "messages",
+        "system",
+        "tools",
+        "tool_choice",
+        "thinking",
+        "output_config",
+        "stream",
+        "metadata",
+        "max_tokens",
+        "top_k",
+        "stop_sequences",
+        "output_format",
+        "unheard_of",
+    ]
+)
+
+
+@given(st.dictionaries(FIELDS, ANY_JSON), st.lists(ANY_JSON, max_size=3), st.booleans())
+def test_any_body_is_a_request_or_a_mistake(
+    body: dict[str, Json], blocks: list[Json], ours: bool
+) -> None:
+    roles = ("user", "assistant", "system")
+    messages = [{"role": role, "content": blocks if ours else "hi"} for role in roles]
+    body = {"model": "m1", "messages": messages, **body}
+    try:
+        request = DIALECT.parse_request(body)
+    except BadRequest as mistake:
+        if mistake.param is None or mistake.param.split(".")[0].split("[")[0] not in body:
+            raise
+        return
+    assert request.messages
+    orjson.dumps(DIALECT.relay_body(body, "claude-sonnet-4-5"))
+
+
+def test_a_large_picture_is_taken() -> None:
+    data = base64.b64encode(bytes(5 * 2**20)).decode()
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    (part,) = ask(user({"type": "image", "source": source})).messages[0].parts
+    assert isinstance(part, Image)
+    assert part.data == data
