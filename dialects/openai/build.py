@@ -142,6 +142,8 @@ def _text_only(parts: Sequence[Part], separator: str, role: str) -> str:
 
 
 def _content(parts: Sequence[Part]) -> Json:
+    """A block that only its own vendor can read is a Text of no words: there is nothing to say."""
+    parts = [part for part in parts if not isinstance(part, Text) or part.text]
     if not parts:
         return ""
     if len(parts) == 1 and isinstance(parts[0], Text):

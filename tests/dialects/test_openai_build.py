@@ -71,7 +71,8 @@ def test_several_parts_stay_parts() -> None:
 
 
 def test_empty_content_is_allowed() -> None:
-    assert said() == [{"role": "user", "content": ""}]
+    assert said() == said(Text("")) == [{"role": "user", "content": ""}]
+    assert said(Text("", {"block": {}}), Text("a")) == [{"role": "user", "content": "a"}]
     assert said(role="assistant") == [{"role": "assistant", "content": ""}]
     assert said(role="system") == [{"role": "system", "content": ""}]
 
