@@ -1,0 +1,1 @@
+"""Pointsman beside its floors: CPU, latency, memory and start, on this machine."""
