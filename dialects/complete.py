@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import orjson
 
@@ -147,7 +148,12 @@ class CompleteRenderer:
 
 def rfc3339(seconds: float) -> str:
     """Seconds since 1970 -> "2025-05-28T14:19:27Z"."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _of_second(int(seconds))
+
+
+@lru_cache(maxsize=4)
+def _of_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def error_object(error: GatewayError) -> dict[str, Json]:

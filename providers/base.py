@@ -19,7 +19,7 @@ import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
-from chat.errors import Broken, Refused, Timeout, UpstreamError
+from chat.errors import BadRequest, Broken, Refused, Timeout, UpstreamError
 from chat.events import Batch, StreamEvent
 from chat.request import ChatRequest, Json
 from dialects.base import OutboundDialect, Parser
@@ -120,7 +120,7 @@ class HttpProvider:
     async def stream(self, request: ChatRequest, model: str) -> AsyncGenerator[Batch, None]:
         """Events in batches, one for each read. Raises UpstreamError."""
         body = self.adapt(self.dialect.build_request(request, model), request)
-        async with self._opened(model, True, orjson.dumps(body)) as response:
+        async with self._opened(model, True, _packed(body)) as response:
             if _is_json(response):
                 yield self.dialect.parse_response(await _json_body(response))
                 return
@@ -147,7 +147,7 @@ class HttpProvider:
     async def whole(self, request: ChatRequest, model: str) -> Batch:
         """Events of one whole answer. Raises UpstreamError."""
         body = self.adapt(self.dialect.build_request(request, model), request)
-        async with self._opened(model, False, orjson.dumps(body)) as response:
+        async with self._opened(model, False, _packed(body)) as response:
             return self.dialect.parse_response(await _json_body(response))
 
     async def relay(
@@ -155,7 +155,7 @@ class HttpProvider:
     ) -> AsyncGenerator[Sequence[Frame], None]:
         """The upstream's own frames, untouched, a batch for each read. A body that is no stream
         comes as one frame. Raises UpstreamError."""
-        async with self._opened(model, stream, orjson.dumps(body)) as response:
+        async with self._opened(model, stream, _packed(body)) as response:
             if not stream or _is_json(response):
                 yield (Frame(await _bounded(response, MAX_BODY)),)
                 return
@@ -243,6 +243,14 @@ class HttpProvider:
             )
         headers = {name.lower(): value for name, value in response.headers.items()}
         return self.dialect.parse_error(response.status, headers, body)
+
+
+def _packed(body: dict[str, Json]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        # Nested deeper than orjson writes, though it read it.
+        raise BadRequest("The request is nested too deeply to be sent on.") from None
 
 
 def _parsed(

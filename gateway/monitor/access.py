@@ -54,26 +54,31 @@ class AccessLog:
 
 
 def fields(settlement: Settlement) -> dict[str, object]:
-    """What a line tells; fields without a value are left out."""
+    """What a line tells; what did not happen is left out."""
     trace, usage = settlement.trace, settlement.usage
     found: dict[str, object] = {
         "request_id": trace.request_id,
         "door": settlement.door,
         "outcome": settlement.outcome,
-        "error": settlement.error,
         "route": trace.route,
         "target": trace.target,
-        "tier": trace.tier,
-        "score": None if trace.score is None else round(trace.score, 4),
-        "fallbacks": len(trace.steps),
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "classifier_ms": _rounded(trace.classifier_ms),
-        "first_token_ms": _rounded(trace.first_token_ms),
-        "total_ms": _rounded(trace.total_ms),
     }
-    return {name: value for name, value in found.items() if value is not None and value != ""}
-
-
-def _rounded(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else round(milliseconds, 1)
+    if settlement.error is not None:
+        found["error"] = settlement.error
+    if trace.tier is not None:
+        found["tier"] = trace.tier
+    if trace.score is not None:
+        found["score"] = round(trace.score, 4)
+    if trace.steps:
+        found["fallbacks"] = len(trace.steps)
+    if usage.input_tokens is not None:
+        found["input_tokens"] = usage.input_tokens
+    if usage.output_tokens is not None:
+        found["output_tokens"] = usage.output_tokens
+    if trace.classifier_ms is not None:
+        found["classifier_ms"] = round(trace.classifier_ms, 1)
+    if trace.first_token_ms is not None:
+        found["first_token_ms"] = round(trace.first_token_ms, 1)
+    if trace.total_ms is not None:
+        found["total_ms"] = round(trace.total_ms, 1)
+    return found

@@ -85,21 +85,27 @@ def start(settings: Log, out: TextIO = sys.stderr) -> Logs:
     line = _text_line if text else _json_line
 
     def write(settlements: list[tuple[float, Settlement]]) -> None:
-        out.write("".join(line(at, settlement) for at, settlement in settlements))
+        out.write(b"".join([line(at, settlement) for at, settlement in settlements]).decode())
         out.flush()
 
     return Logs(listener, AccessLog(write))
 
 
-def _json_line(at: float, settlement: Settlement) -> str:
-    head = {"time": _time(at), "level": "info", "logger": "pointsman.access"}
-    return orjson.dumps({**head, **fields(settlement)}).decode() + "\n"
+def _json_line(at: float, settlement: Settlement) -> bytes:
+    # orjson writes a datetime itself, at a tenth of what isoformat costs.
+    line: dict[str, object] = {
+        "time": datetime.fromtimestamp(at, UTC),
+        "level": "info",
+        "logger": "pointsman.access",
+    }
+    line.update(fields(settlement))
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _text_line(at: float, settlement: Settlement) -> str:
+def _text_line(at: float, settlement: Settlement) -> bytes:
     found = fields(settlement)
     found.pop("outcome")
-    return f"{_time(at)[11:19]} {settlement.outcome:<9} {_words(found)}\n"
+    return f"{_time(at)[11:19]} {settlement.outcome:<9} {_words(found)}\n".encode()
 
 
 def _words(found: dict[str, object]) -> str:

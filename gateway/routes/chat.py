@@ -23,6 +23,9 @@ ROWS: dict[str, InboundDialect] = {
 }
 """Path -> dialect. A new inbound dialect is one line here."""
 
+# No proxy on the way may keep a chunk back, pack it or store it.
+STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+
 JSON_TYPES = frozenset(
     (
         "",
@@ -54,12 +57,12 @@ def serve_chat(dialect: InboundDialect) -> Callable[[web.Request], Awaitable[web
         trace = Trace(request_id)
         async with aclosing(services.pipeline.answer(asked, trace)) as pieces:
             first = await anext(pieces)
-            headers = CIMultiDict({"X-Request-Id": request_id})
             if not asked.request.stream:
-                return web.Response(body=first, content_type="application/json", headers=headers)
+                whole = {"X-Request-Id": request_id, "Content-Type": "application/json"}
+                return web.Response(body=first, headers=whole)
+            headers = CIMultiDict(STREAM_HEADERS)
+            headers["X-Request-Id"] = request_id
             headers["Content-Type"] = stream_type
-            headers["Cache-Control"] = "no-cache, no-transform"
-            headers["X-Accel-Buffering"] = "no"
             response = web.StreamResponse(headers=headers)
             await response.prepare(request)
             write = response.write
