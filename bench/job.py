@@ -12,7 +12,7 @@ Door = Literal["openai", "complete"]
 
 PATHS: dict[Door, str] = {"openai": "/v1/chat/completions", "complete": "/complete"}
 
-UNCLASSIFIED = b'"classifier_version":null'
+UNCLASSIFIED = b'"score":null'
 """Stands in an answer of /complete that was routed without the classifier's word."""
 
 

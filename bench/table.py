@@ -157,7 +157,8 @@ def figures_table(results: Results) -> str:
             spread(list(cpu_per_chunk(results, row, "burst").values()), 2),
             spread(results.starts_s.get(starts.get(row, row), []), 2),
             f"{memory[0] / 1e6:.0f}" if memory else "–",
-            f"{(memory[1] - memory[0]) / 1e6:+.1f}" if memory else "–",
+            # The sum turns a rounded -0.0 into 0.0.
+            f"{round((memory[1] - memory[0]) / 1e6, 1) + 0.0:+.1f}" if memory else "–",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -200,7 +200,7 @@ async def test_a_cut_answer_is_wrong_and_not_waited_for() -> None:
 
 async def test_an_answer_of_auto_without_the_classifier_is_wrong() -> None:
     async def say(writer: asyncio.StreamWriter) -> None:
-        writer.write(whole(b'{"message":"mark0000 ","route":{"classifier_version":null}}'))
+        writer.write(whole(b'{"message":"mark0000 ","route":{"score":null}}'))
 
     async with serving(say) as port:
         with pytest.raises(WrongAnswerError, match="the classifier was not asked"):
