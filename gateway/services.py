@@ -33,6 +33,10 @@ class ProviderDirectory:
     def default_model(self, provider: str) -> str | None:
         return self._registry.providers[provider].row.default_model
 
+    def answers(self, provider: str) -> bool:
+        seen = self._registry.health.get(provider)
+        return seen is None or seen.state != "unreachable"
+
     def why_off(self, provider: str) -> str | None:
         off = self._registry.off.get(provider)
         return off.why if off else None

@@ -169,6 +169,14 @@ class HttpProvider:
             if frames:
                 yield frames
 
+    async def relay_whole(self, body: dict[str, Json], model: str) -> dict[str, Json]:
+        """The upstream's own answer as it is. Raises UpstreamError."""
+        async with self._opened(model, False, _packed(body)) as response:
+            answer = await _json_body(response)
+        if not isinstance(answer, dict):
+            raise Broken(f"{self.name} answered with what is no JSON object.", code="malformed")
+        return answer
+
     async def models(self) -> Sequence[ModelInfo]:
         """Asks the upstream. Raises UpstreamError."""
         try:

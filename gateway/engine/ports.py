@@ -10,8 +10,18 @@ from chat.errors import UpstreamError
 from chat.events import Batch, Usage
 from chat.request import ChatRequest, Json
 from chat.trace import Trace
-from dialects.base import OutboundDialect
+from dialects.base import InboundDialect, OutboundDialect
 from dialects.framing import Frame
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question, and the language in which it was asked."""
+
+    dialect: InboundDialect
+    request: ChatRequest
+    body: dict[str, Json]
+    """As the caller sent it; a dialect that both ends speak passes it on."""
 
 
 class Provider(Protocol):
@@ -34,6 +44,10 @@ class Provider(Protocol):
         self, body: dict[str, Json], model: str, stream: bool
     ) -> AsyncGenerator[Sequence[Frame], None]: ...
 
+    async def relay_whole(self, body: dict[str, Json], model: str) -> dict[str, Json]:
+        """The upstream's own answer. Raises UpstreamError."""
+        ...
+
 
 class Directory(Protocol):
     """Who is on, who is off and why, and what models they have."""
@@ -42,6 +56,10 @@ class Directory(Protocol):
     def providers(self) -> Mapping[str, Provider]: ...
 
     def default_model(self, provider: str) -> str | None: ...
+
+    def answers(self, provider: str) -> bool:
+        """False when nobody answered at its address at the last look."""
+        ...
 
     def why_off(self, provider: str) -> str | None:
         """None when there is no such provider, or when it is on."""

@@ -96,7 +96,12 @@ class Router:
         )
         if not first:
             trace.reason += f" No target of the {tier} tier is on, so the other tier answers."
-        return Plan(first + behind)
+        # Where nobody answered at the last look, an Ollama that is not installed for one, is
+        # asked last: no caller pays for finding it out again.
+        ordered = sorted(
+            first + behind, key=lambda target: not self._directory.answers(target.provider.name)
+        )
+        return Plan(tuple(ordered))
 
     def _tier(self, name: str, opinion: Opinion, trace: Trace) -> str:
         verdict = opinion.verdict

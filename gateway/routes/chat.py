@@ -14,7 +14,7 @@ from chat.request import Json
 from chat.trace import Trace
 from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
-from gateway.engine.pipeline import Asked
+from gateway.engine.ports import Asked
 from gateway.middleware import REQUEST_ID
 from gateway.services import SERVICES
 
@@ -51,15 +51,17 @@ def serve_chat(dialect: InboundDialect) -> Callable[[web.Request], Awaitable[web
         services = request.app[SERVICES]
         if services.draining:
             raise Draining("This gateway is stopping. Ask again.", retry_after=1)
-        body = await read_json(request)
-        asked = Asked(dialect, dialect.parse_request(body), body)
+        question = await read_json(request)
+        asked = Asked(dialect, dialect.parse_request(question), question)
         request_id = request[REQUEST_ID]
         trace = Trace(request_id)
-        async with aclosing(services.pipeline.answer(asked, trace)) as pieces:
+        if not asked.request.stream:
+            body = await services.pipeline.whole(asked, trace)
+            return web.Response(
+                body=body, headers={"X-Request-Id": request_id, "Content-Type": "application/json"}
+            )
+        async with aclosing(services.pipeline.stream(asked, trace)) as pieces:
             first = await anext(pieces)
-            if not asked.request.stream:
-                whole = {"X-Request-Id": request_id, "Content-Type": "application/json"}
-                return web.Response(body=first, headers=whole)
             headers = CIMultiDict(STREAM_HEADERS)
             headers["X-Request-Id"] = request_id
             headers["Content-Type"] = stream_type

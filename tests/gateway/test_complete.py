@@ -67,6 +67,10 @@ async def test_without_stream_the_same_comes_as_one_body() -> None:
         assert body["usage"]["total_tokens"] == 5
         assert body["route"]["target"] == "lab/m"
         assert upstream.received[0].body.get("stream") in (None, False)
+        labels = {"provider": "lab", "model": "other", "route": "named"}
+        name = "pointsman_requests_total"
+        assert gateway.counted(name, **labels, outcome="finished") == 1
+        assert gateway.counted(name, **labels, outcome="cancelled") == 0
 
 
 async def test_what_the_caller_asked_reaches_the_upstream() -> None:

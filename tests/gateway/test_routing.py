@@ -211,3 +211,15 @@ async def test_an_alias_stands_for_a_target() -> None:
         assert answer.text == "easy"
         assert answer.route["route"] == "named"
         assert not classifier.received
+
+
+async def test_where_nobody_answered_at_the_last_look_is_asked_last() -> None:
+    gone = {"gone": openai_provider("http://127.0.0.1:1")}
+    route = {"local": ["gone/m", "easy/m"], "strong": []}
+    async with routed(verdict(), providers=gone, routes={"auto": route}) as (gateway, _):
+        async with asyncio.timeout(5):
+            while "gone" not in gateway.services.registry.health:
+                await asyncio.sleep(0.01)
+        answer = await gateway.complete(message="Hi")
+        assert answer.text == "easy"
+        assert answer.route["fallbacks"] == []

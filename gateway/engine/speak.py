@@ -1,0 +1,128 @@
+"""Between an upstream and a caller: their frames relayed, or their events translated.
+
+Each function makes one attempt. Bytes come in the caller's dialect, whole frames, one piece for
+each read of the upstream; a stream that ends without its finish is raised as cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import TypeGuard
+
+import orjson
+
+from chat.errors import Broken
+from chat.events import Batch, Finish, Usage
+from chat.fold import Folder
+from chat.request import Json
+from chat.trace import Trace
+from dialects.base import InboundDialect, Now, OutboundDialect, RelayDialect, Renderer
+from gateway.engine.ports import Asked, Provider
+
+Counted = Callable[[Usage], None]
+"""Told of the usage so far, whenever it changes."""
+
+
+def relays(asked: Asked, provider: Provider) -> bool:
+    """Both ends speak one language, so frames may pass as they are."""
+    return _can_relay(provider.dialect) and provider.dialect.name == asked.dialect.name
+
+
+def _can_relay(dialect: InboundDialect | OutboundDialect) -> TypeGuard[RelayDialect]:
+    return hasattr(dialect, "relay_body")
+
+
+async def relayed(
+    asked: Asked, provider: Provider, model: str, counted: Counted
+) -> AsyncGenerator[bytes, None]:
+    """The upstream's own frames; usage that nobody asked for is hidden, the model renamed."""
+    dialect = provider.dialect
+    assert _can_relay(dialect)
+    watch = dialect.watch(asked.body, model)
+    encode = asked.dialect.framing.encode
+    batches = provider.relay(dialect.relay_body(asked.body, model), model, True)
+    try:
+        async for frames in batches:
+            passed = watch.feed(frames)
+            counted(watch.usage)
+            if passed:
+                yield b"".join([encode(frame) for frame in passed])
+    finally:
+        await batches.aclose()
+    last = watch.close()
+    counted(watch.usage)
+    if last:
+        yield b"".join([encode(frame) for frame in last])
+
+
+async def relayed_whole(asked: Asked, provider: Provider, model: str, counted: Counted) -> Json:
+    """The upstream's own body, looked through for errors and usage, with the model renamed."""
+    dialect = provider.dialect
+    assert _can_relay(dialect)
+    body = await provider.relay_whole(dialect.relay_body(asked.body, model), model)
+    folder = Folder()
+    folder.feed(dialect.parse_response(body))
+    counted(folder.usage)
+    if folder.finish is None:
+        raise Broken("The upstream's answer ended before it was finished.", code="cut")
+    if "model" in body:
+        body["model"] = model
+    return body
+
+
+async def translated(
+    asked: Asked,
+    provider: Provider,
+    model: str,
+    renderer: Renderer,
+    closing: Callable[[], Trace],
+    counted: Counted,
+) -> AsyncGenerator[bytes, None]:
+    """Events -> the caller's frames. `closing` gives the trace for the last ones."""
+    usage = Usage()
+    finished = False
+    batches = provider.stream(asked.request, model)
+    try:
+        async for batch in batches:
+            for event in batch:
+                if isinstance(event, Usage):
+                    usage = usage.merged(event)
+                    counted(usage)
+                elif isinstance(event, Finish):
+                    finished = True
+            piece = renderer.feed(batch)
+            if piece:
+                yield piece
+    finally:
+        await batches.aclose()
+    if not finished:
+        raise Broken("The upstream's answer ended before it was finished.", code="cut")
+    yield renderer.close(closing())
+
+
+async def translated_whole(
+    asked: Asked,
+    provider: Provider,
+    model: str,
+    closing: Callable[[], Trace],
+    counted: Counted,
+    now: Now,
+) -> Json:
+    """Events -> one body."""
+    folder = Folder()
+    events: Batch = await provider.whole(asked.request, model)
+    folder.feed(events)
+    counted(folder.usage)
+    return asked.dialect.render_response(asked.request, folder.response(), closing(), now)
+
+
+def packed(body: Json) -> bytes:
+    """JSON in ASCII: some clients split lines where Unicode does (PROTOCOLS 0.6)."""
+    raw = orjson.dumps(body)
+    if raw.isascii():
+        return raw
+    return (
+        raw.replace(b"\xc2\x85", b"\\u0085")
+        .replace(b"\xe2\x80\xa8", b"\\u2028")
+        .replace(b"\xe2\x80\xa9", b"\\u2029")
+    )
