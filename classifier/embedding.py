@@ -1,0 +1,81 @@
+"""The static token embedding that ships inside the `wordllama` package.
+
+We open its safetensors file and its tokenizer directly: `WordLlama.load()` of 0.4.0.post1 looks
+in the wrong folder and then tries the network. The package itself is never imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from tokenizers import Tokenizer
+
+PACKAGE = "wordllama"
+WEIGHTS = "weights/l2_supercat_256.safetensors"
+TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
+DIMENSIONS = 256
+
+
+class EmbeddingMissing(RuntimeError):
+    """The package that carries the embedding, or one of its files, is not there."""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A tokenizer and one float32 row for each of its tokens."""
+
+    tokenizer: Tokenizer
+    table: NDArray[np.float32]
+
+    def tokens(self, text: str) -> NDArray[np.int64]:
+        """Token ids of a text, without special tokens; shape (n,), n may be 0."""
+        return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+
+
+def files() -> tuple[Path, Path]:
+    """The weights and the tokenizer inside the installed package."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddingMissing(
+            f"The package {PACKAGE!r} is not installed; it carries the embedding. Run `make install`."
+        )
+    folder = Path(spec.submodule_search_locations[0])
+    weights, tokenizer = folder / WEIGHTS, folder / TOKENIZER
+    for path in (weights, tokenizer):
+        if not path.is_file():
+            raise EmbeddingMissing(
+                f"{PACKAGE} lacks {path.relative_to(folder)}; install the locked version."
+            )
+    return weights, tokenizer
+
+
+@lru_cache(maxsize=1)
+def digests() -> dict[str, str]:
+    """sha256 of each file, under its path inside the package."""
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in zip((WEIGHTS, TOKENIZER), files(), strict=True)
+    }
+
+
+@lru_cache(maxsize=1)
+def load() -> Embedding:
+    """The embedding, read once a process."""
+    weights, tokenizer_file = files()
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    with safe_open(str(weights), framework="numpy") as opened:
+        table = opened.get_tensor("embedding.weight").astype(np.float32)
+    if table.shape != (tokenizer.get_vocab_size(), DIMENSIONS):
+        raise EmbeddingMissing(
+            f"{WEIGHTS} has the shape {table.shape}; install the locked version."
+        )
+    return Embedding(tokenizer, table)

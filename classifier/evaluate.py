@@ -1,0 +1,136 @@
+"""Judge the shipped artefact on prompts that it never saw: `python -m classifier.evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier import artefact, labels, measures
+from classifier.labels import Prompt
+from classifier.scorer import Scorer
+from classifier.settings import default_artefact
+
+Floats = NDArray[np.float64]
+SMALLEST = 10
+
+
+def default_data() -> Path:
+    """Where labelled prompts lie unless told otherwise."""
+    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    return Path(os.environ.get("CLASSIFIER_DATA", beside))
+
+
+def slices(prompts: Sequence[Prompt]) -> dict[str, list[int]]:
+    """Rows by what they were held out for: a source's own fifth, or a benchmark never seen."""
+    rows: dict[str, list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        unseen = prompt.benchmark in labels.WITHHELD
+        name = f"{prompt.benchmark} (zero-shot)" if unseen else prompt.source
+        rows.setdefault(name, []).append(i)
+    return rows
+
+
+def judge(scorer: Scorer, prompts: Sequence[Prompt], seed: int = 0) -> dict[str, Any]:
+    """The figures of each slice beside those of the baselines; percentages as 0..1."""
+    score = np.array([scorer(p.text).score for p in prompts])
+    small = np.array([p.small for p in prompts])
+    strong = np.array([p.strong for p in prompts])
+    length = np.array([float(len(p.text)) for p in prompts])
+    chance = np.random.default_rng(seed).random(len(prompts))
+    result = {}
+    for name, rows in sorted(slices(prompts).items()):
+        if len(rows) < SMALLEST:
+            continue
+        weak, best = small[rows], strong[rows]
+        result[name] = {
+            "prompts": len(rows),
+            "always_local": round(float(weak.mean()), 4),
+            "always_strong": round(float(best.mean()), 4),
+            "router": _ranks(-score[rows], weak, best),
+            "prompt_length": _ranks(length[rows], weak, best),
+            "random": _ranks(chance[rows], weak, best),
+            "oracle": _ranks(best - weak, weak, best),
+            "auc": round(measures.auc(score[rows], weak), 4),
+            "calibration_error": round(measures.calibration_error(score[rows], weak), 4),
+        }
+    return result
+
+
+def _ranks(need: Floats, small: Floats, strong: Floats) -> dict[str, Any]:
+    low, high = measures.interval(measures.apgr, need, small, strong)
+    return {
+        "apgr": round(measures.apgr(need, small, strong), 4),
+        "apgr_interval": [round(low, 4), round(high, 4)],
+        "cpt50": round(measures.cpt(need, small, strong, 0.5), 4),
+        "cpt80": round(measures.cpt(need, small, strong, 0.8), 4),
+    }
+
+
+def latency(scorer: Scorer) -> dict[str, float]:
+    """Microseconds of CPU for one prompt of 60, 400 and 2,000 characters."""
+    text = " ".join(prompt for _, _, prompt in labels.own_prompts())
+    found = {}
+    for size in (60, 400, 2000):
+        prompts = [text[i : i + size] for i in range(0, 20_000, 100)]
+        for prompt in prompts[:50]:
+            scorer(prompt)
+        start = time.process_time()
+        for prompt in prompts:
+            scorer(prompt)
+        found[str(size)] = round((time.process_time() - start) / len(prompts) * 1e6, 1)
+    return found
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as lines of text."""
+    head = (
+        f"{'held-out prompts':<30}{'n':>6}{'local':>7}{'strong':>7}{'APGR':>7}  {'95 %':<13}"
+        f"{'CPT50':>6}{'CPT80':>6}{'AUC':>6}{'ECE':>6}{'length':>8}{'random':>8}{'oracle':>8}"
+    )
+    lines = [head, "-" * len(head)]
+    for name, row in result.items():
+        ours = row["router"]
+        low, high = ours["apgr_interval"]
+        lines.append(
+            f"{name:<30}{row['prompts']:>6}{row['always_local']:>7.3f}{row['always_strong']:>7.3f}"
+            f"{ours['apgr']:>7.3f}  {f'{low:.3f}-{high:.3f}':<13}"
+            f"{ours['cpt50']:>6.1%}{ours['cpt80']:>6.1%}{row['auc']:>6.2f}"
+            f"{row['calibration_error']:>6.3f}{row['prompt_length']['apgr']:>8.3f}"
+            f"{row['random']['apgr']:>8.3f}{row['oracle']['apgr']:>8.3f}"
+        )
+    lines.append(
+        "APGR: 0.5 is chance. CPT50/80: strong share that recovers 50/80 % of the gap "
+        "(chance 50/80 %). ECE: calibration error. Last three: APGR of the baselines."
+    )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; exit code 2 if the data or the artefact cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m classifier.evaluate", description=__doc__)
+    parser.add_argument("--data", type=Path, default=default_data(), help="labelled prompts")
+    parser.add_argument("--artefact", type=Path, default=default_artefact())
+    chosen = parser.parse_args(arguments)
+    try:
+        model = artefact.load(chosen.artefact)
+        _, held = labels.split(labels.shared(chosen.data) + labels.own())
+    except (artefact.ArtefactError, labels.DataMissing) as error:
+        print(f"Cannot evaluate: {error}", file=sys.stderr)
+        return 2
+    print(f"{chosen.artefact} {model.version}, held-out prompts only\n")
+    print(table(judge(model.scorer, held)))
+    times = latency(model.scorer)
+    print("CPU per prompt: " + ", ".join(f"{n} characters {us} µs" for n, us in times.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""What the model sees of a prompt: its surface, its tokens, its place in the embedding.
+
+One function serves training and serving, so both see the same numbers to the last bit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.embedding import DIMENSIONS, Embedding
+
+HEAD, TAIL = 1400, 600
+LONGEST = HEAD + TAIL
+VOCABULARY = 32_000
+PAIR_BITS = 15
+SPARSE = VOCABULARY + (1 << PAIR_BITS)
+
+OPTION = re.compile(r"\n\(?[A-J][.):]")
+PUNCTUATION = str.maketrans(dict.fromkeys(".,;:!?\"'`()[]{}<>*/+=|\\~^%$#@&-_\n\t", " "))
+
+# Bytes of UTF-8, counted in classes. A lead byte tells the script closely enough.
+_BYTE_CLASSES: dict[str, bytes | range] = {
+    "digit": b"0123456789",
+    "upper": b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "lower": b"abcdefghijklmnopqrstuvwxyz",
+    "space": b" \t\r",
+    "newline": b"\n",
+    "stop": b".",
+    "comma": b",;:",
+    "question": b"?",
+    "exclaim": b"!",
+    "quote": b"\"'",
+    "round": b"()",
+    "bracket": b"[]{}<>",
+    "operator": b"+-*/=^%",
+    "dollar": b"$",
+    "backslash": b"\\",
+    "underscore": b"_#|@&~",
+    "backtick": b"`",
+    "latin": range(0xC2, 0xCA),
+    "greek": range(0xCA, 0xD0),
+    "cyrillic": range(0xD0, 0xD4),
+    "right_to_left": range(0xD4, 0xE0),
+    "indic": range(0xE0, 0xE3),
+    "han": range(0xE3, 0xEA),
+    "hangul": range(0xEA, 0xF0),
+    "emoji": range(0xF0, 0xF8),
+    "control": bytes([*range(0, 9), 11, 12, *range(14, 32), 127]),
+}
+_CONTINUATION = range(0x80, 0xC0)
+
+_WORDS: dict[str, str] = {
+    "asks": "what which who whom whose when where why how",
+    "why": "why how explain because reason",
+    "simple": "hi hello hey thanks thank please name list capital what's define meaning synonym "
+    "opposite favorite favourite color colour joke spell translate good morning say",
+    "code": "def function class return int print python javascript typescript java rust go sql "
+    "code bug compile string array regex html css api json algorithm thread async pointer "
+    "import const var struct query script docker bash assert loop",
+    "maths": "integral derivative equation polynomial matrix theorem lemma prime integer sum "
+    "probability triangle modulo sqrt frac equals calculate compute solve x y n remainder",
+    "proof": "prove proof derive disprove rigorous rigorously formally induction contradiction "
+    "theorem lemma bijection hence converge converges corollary",
+    "deep": "analyse analyze analysis compare contrast evaluate critique design architecture "
+    "tradeoffs trade-offs implement optimise optimize debug diagnose justify jurisdiction "
+    "liability statute implications strategy distributed concurrency concurrent race deadlock "
+    "complexity constraints comprehensive detailed",
+    "writing": "write poem story essay email letter draft haiku song lyrics rewrite rephrase tone "
+    "paragraph tweet slogan speech novel blog",
+    "extract": "extract summarize summarise summary classify json list following text table "
+    "sentence passage article translate convert",
+    "negated": "not except least incorrect false never none no cannot without",
+    "steps": "step steps first then finally each every if after before total many much twice half",
+    "person": "he she his her they their him you your i my me we us",
+    "options": "following statements statement correct true best answer most likely",
+}
+_WORD_SETS = tuple(frozenset(words.split()) for words in _WORDS.values())
+
+SURFACE_NAMES: tuple[str, ...] = (
+    "log_characters",
+    "log_words",
+    "log_lines",
+    "log_options",
+    "log_numbers",
+    "log_questions",
+    "log_sentences",
+    "letters_per_word",
+    "distinct_words",
+    "fences",
+    "tokens_per_character",
+    "tokens_per_word",
+    *(f"share_{name}" for name in _BYTE_CLASSES),
+    *(f"words_{name}" for name in _WORDS),
+)
+NUMBER = re.compile(r"\d+")
+
+
+def _byte_table() -> NDArray[np.float64]:
+    table = np.zeros((256, len(_BYTE_CLASSES) + 1))
+    for column, members in enumerate((*_BYTE_CLASSES.values(), _CONTINUATION)):
+        table[list(members), column] = 1.0
+    return table
+
+
+_BYTES = _byte_table()
+_CLASS = {name: i for i, name in enumerate(_BYTE_CLASSES)}
+_NEWLINE, _STOP, _QUESTION = _CLASS["newline"], _CLASS["stop"], _CLASS["question"]
+_UPPER, _LOWER = _CLASS["upper"], _CLASS["lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One prompt as numbers.
+
+    surface: float64 (len(SURFACE_NAMES),); meaning: float32 (256,), length 1 or 0;
+    rows: int64 (k,), distinct columns of the sparse space, ascending; weights: float32 (k,),
+    length 1 or 0; options: number of answer options seen.
+    """
+
+    surface: NDArray[np.float64]
+    meaning: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    options: int
+
+
+def bounded(text: str) -> str:
+    """At most 2,000 characters: the head says what is asked, the tail often asks it."""
+    text = text.strip()
+    return text if len(text) <= LONGEST else text[:HEAD] + text[-TAIL:]
+
+
+def extract(text: str, embedding: Embedding) -> Features:
+    """The features of one prompt, whatever it is made of."""
+    text = bounded(text)
+    lower = text.lower()
+    tokens = embedding.tokens(lower)
+    rows, weights = _sparse(tokens)
+    options = len(OPTION.findall(text))
+    return Features(
+        _surface(text, lower, tokens.size, options),
+        _meaning(tokens, embedding),
+        rows,
+        weights,
+        options,
+    )
+
+
+def _surface(text: str, lower: str, tokens: int, options: int) -> NDArray[np.float64]:
+    raw = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)
+    counts = np.bincount(raw, minlength=256) @ _BYTES
+    characters = len(text) or 1
+    found = lower.translate(PUNCTUATION).split()
+    words = len(found) or 1
+    distinct = set(found)
+    head = np.array(
+        [
+            characters,
+            words,
+            counts[_NEWLINE],
+            options,
+            len(NUMBER.findall(text)),
+            counts[_QUESTION],
+            counts[_STOP],
+        ]
+    )
+    row = np.empty(len(SURFACE_NAMES))
+    np.log1p(head, out=row[:7])
+    row[7] = min((counts[_UPPER] + counts[_LOWER]) / words, 20.0)
+    row[8] = len(distinct) / words
+    row[9] = min(text.count("```"), 4)
+    row[10] = tokens / characters
+    row[11] = min(tokens / words, 20.0)
+    shares = len(_BYTE_CLASSES)
+    row[12 : 12 + shares] = counts[:shares] / characters
+    row[12 + shares :] = [min(len(distinct & members), 5) for members in _WORD_SETS]
+    return row
+
+
+def _meaning(tokens: NDArray[np.int64], embedding: Embedding) -> NDArray[np.float32]:
+    if not tokens.size:
+        return np.zeros(DIMENSIONS, dtype=np.float32)
+    total = embedding.table.take(tokens, axis=0).sum(axis=0)
+    return np.asarray(total / (np.sqrt(total @ total) + 1e-9), dtype=np.float32)
+
+
+def _sparse(tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Tokens and hashed neighbours of tokens, each once, of equal weight."""
+    pairs = (tokens[:-1] * 1_000_003 + tokens[1:] * 8_191) & ((1 << PAIR_BITS) - 1)
+    rows = np.sort(np.concatenate((tokens, pairs + VOCABULARY)))
+    if rows.size > 1:
+        rows = rows[np.concatenate(([True], rows[1:] != rows[:-1]))]
+    weight = 1.0 / np.sqrt(rows.size) if rows.size else 0.0
+    return rows, np.full(rows.size, weight, dtype=np.float32)

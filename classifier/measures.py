@@ -1,0 +1,61 @@
+"""How well a router orders prompts: PGR curves, APGR, CPT, AUC, calibration error.
+
+PGR(a) = (quality(a) - weak) / (strong - weak) at strong share a (RouteLLM, arXiv 2406.18665).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+Floats = NDArray[np.float64]
+
+
+def recovered(need: Floats, small: Floats, strong: Floats) -> Floats:
+    """PGR at 0, 1, ... n prompts to the strong model, the neediest first; nan without a gap."""
+    gap = (strong - small)[np.argsort(-need, kind="stable")]
+    if not gap.sum() > 0:
+        return np.full(len(gap) + 1, np.nan)
+    return np.concatenate(([0.0], np.cumsum(gap))) / gap.sum()
+
+
+def apgr(need: Floats, small: Floats, strong: Floats) -> float:
+    """The mean of PGR over the strong share; 0.5 is chance."""
+    return float(recovered(need, small, strong).mean())
+
+
+def cpt(need: Floats, small: Floats, strong: Floats, share: float) -> float:
+    """The smallest strong share that recovers `share` of the gap, 0..1; chance needs `share`."""
+    curve = recovered(need, small, strong)
+    reached = np.flatnonzero(curve >= share)
+    return float(reached[0] / (len(curve) - 1)) if reached.size else float("nan")
+
+
+def auc(score: Floats, small: Floats) -> float:
+    """How well the score tells prompts that the small model answers well; nan with one class."""
+    well = small >= 0.5
+    return float(roc_auc_score(well, score)) if 0 < well.sum() < len(well) else float("nan")
+
+
+def calibration_error(score: Floats, small: Floats, bins: int = 10) -> float:
+    """Mean distance of predicted and seen chance over bins of equal size, weighted by size."""
+    parts = np.array_split(np.argsort(score, kind="stable"), bins)
+    gaps = [abs(score[p].mean() - small[p].mean()) * len(p) for p in parts if p.size]
+    return float(sum(gaps) / len(score))
+
+
+def interval(
+    measure: Callable[..., float], *columns: Floats, draws: int = 300, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a measure over prompts."""
+    rng = np.random.default_rng(seed)
+    n = len(columns[0])
+    found = []
+    for _ in range(draws):
+        rows = rng.integers(0, n, n)
+        found.append(measure(*(column[rows] for column in columns)))
+    low, high = np.nanquantile(found, (0.025, 0.975))
+    return float(low), float(high)

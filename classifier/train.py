@@ -1,0 +1,138 @@
+"""Train the artefact: `python -m classifier.train`, or `make train`.
+
+The same data and the same seed give the same bytes: one thread, no clock, splits by hash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # Sums in parallel differ by run.
+    os.environ[_name] = "1"
+
+import numpy as np
+
+from classifier import artefact, embedding, evaluate, features, labels, model, scorer
+from classifier.labels import Prompt
+from classifier.settings import default_artefact
+
+THRESHOLD = 0.5
+QUANTILES = 401
+LICENCES = {
+    "llmrouter_9m.parquet": "MIT",
+    "mmlu_pro.parquet": "Apache-2.0",
+    "routellm_mmlu1531.parquet": "Apache-2.0",
+    "routerbench.parquet": "MIT",
+    "zeroeval_crux.parquet": "Apache-2.0",
+}
+
+
+def train(
+    prompts: Sequence[Prompt],
+    data: dict[str, str],
+    folder: Path,
+    parameters: model.Parameters,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Fit on the training groups, judge on the others, write the artefact; returns its card."""
+    seen, held = labels.split(prompts)
+    tell(f"{len(seen):,} prompts to learn from, {len(held):,} held out")
+    opened = embedding.load()
+    tell("features")
+    x = model.matrix([features.extract(p.text, opened) for p in seen])
+    fitted = model.fit(seen, x, parameters, tell)
+    arrays = scorer.arrays_of(fitted)
+    fast = scorer.Scorer(arrays, opened)
+    tell("judging on held-out prompts")
+    figures = evaluate.judge(fast, held, parameters.seed)
+    in_domain = [p for p in held if p.benchmark not in labels.WITHHELD]
+    reference = np.sort([fast(p.text).score for p in in_domain])
+    card = {
+        "name": folder.name,
+        "version": _version(data, parameters),
+        "seed": parameters.seed,
+        "parameters": asdict(parameters),
+        "features": {"surface": list(features.SURFACE_NAMES), "sparse_columns": features.SPARSE},
+        "data": {
+            "digests": data,
+            "licences": {name: LICENCES.get(name, "ours, MIT") for name in data},
+            "training_prompts": dict(sorted(Counter(p.source for p in seen).items())),
+            "held_out_prompts": dict(sorted(Counter(p.source for p in held).items())),
+            "never_trained": sorted(labels.WITHHELD),
+            "tiers": {name: {"small": s, "strong": t} for name, (s, t) in labels.TIERS.items()},
+        },
+        "held_out": figures,
+        "default_threshold": THRESHOLD,
+        "quantiles": [float(q) for q in np.quantile(reference, np.linspace(0, 1, QUANTILES))],
+        "golden": [_golden(fast, row) for row in labels.own_prompts("golden.tsv")],
+    }
+    return artefact.save(folder, card, arrays, fitted)
+
+
+def _golden(fast: scorer.Scorer, row: tuple[str, str, str]) -> dict[str, Any]:
+    tier, domain, prompt = row
+    return {"prompt": prompt, "tier": tier, "domain": domain, "score": fast(prompt).score}
+
+
+def _version(data: dict[str, str], parameters: model.Parameters) -> str:
+    """Named for what made it: data, parameters and the code that turned one into the other."""
+    here = Path(__file__).parent
+    code = [(here / f"{part}.py").read_text("utf-8") for part in ("features", "model", "labels")]
+    text = json.dumps([data, asdict(parameters), code], sort_keys=True)
+    return f"{artefact.FORMAT}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _own_digest() -> dict[str, str]:
+    path = labels.PROMPTS / "own.tsv"
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train from the command line; exit code 2 if the data cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m classifier.train", description=__doc__)
+    parser.add_argument("--data", type=Path, default=evaluate.default_data())
+    parser.add_argument("--out", type=Path, default=default_artefact())
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+    from tqdm import tqdm
+
+    steps = 5 + model.FOLDS + 1
+    with tqdm(total=steps, bar_format="{l_bar}{bar:20}| {elapsed} {desc}", leave=True) as bar:
+
+        def tell(step: str) -> None:
+            bar.set_description_str(step, refresh=False)
+            bar.update()
+
+        try:
+            data = labels.digests(chosen.data) | _own_digest()
+            prompts = labels.shared(chosen.data) + labels.own()
+        except labels.DataMissing as error:
+            bar.close()
+            print(f"Cannot train: {error}", file=sys.stderr)
+            return 2
+        card = train(prompts, data, chosen.out, model.Parameters(seed=chosen.seed), tell)
+    size = sum(row["bytes"] for row in card["files"].values())
+    print(f"\n{chosen.out} {card['version']}, {size:,} bytes\n")
+    print(evaluate.table(card["held_out"]))
+    wrong = [
+        g["prompt"] for g in card["golden"] if (g["score"] >= THRESHOLD) != (g["tier"] == "local")
+    ]
+    print(
+        f"golden prompts: {len(card['golden']) - len(wrong)} of {len(card['golden'])} as expected"
+    )
+    for prompt in wrong:
+        print(f"  not as expected: {prompt[:80]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
