@@ -50,7 +50,8 @@ def table(environment: Mapping[str, str], settings: Settings, ollama_models: int
     given = dict(environment)
 
     port = _port("CLASSIFIER_PORT", given.get("CLASSIFIER_PORT", ""), 8000)
-    own = f"http://{LOOPBACK}:{port}"
+    host = given.get("CLASSIFIER_HOST", "").strip() or LOOPBACK
+    own = f"http://{_reachable(host)}:{port}"
     named = settings.classifier.url.rstrip("/").replace("//localhost:", f"//{LOOPBACK}:")
     if named in (own, CLASSIFIER_DEFAULT):
         given |= {"CLASSIFIER_URL": own, "CLASSIFIER_PORT": str(port)}
@@ -60,7 +61,7 @@ def table(environment: Mapping[str, str], settings: Settings, ollama_models: int
                 argv=(sys.executable, "-m", "classifier", "serve"),
                 environment=given,
                 health_url=f"{own}/healthz",
-                address=Address(LOOPBACK, port, "CLASSIFIER_PORT"),
+                address=Address(host, port, "CLASSIFIER_PORT"),
             )
         )
     else:
@@ -87,14 +88,15 @@ def table(environment: Mapping[str, str], settings: Settings, ollama_models: int
         notes.append(f"the embedded model is not started: {why_not}")
 
     server = settings.server
-    # Whoever listens on every address answers on the loopback too; 0 takes a free port.
-    host = LOOPBACK if server.host in ("", "0.0.0.0", "::") else server.host  # noqa: S104
     children.append(
         Child(
             name="gateway",
             argv=(sys.executable, "-m", "gateway"),
             environment=given,
-            health_url=f"http://{host}:{server.port}/readyz" if server.port else "",
+            # Port 0 takes a free one, which only the gateway knows.
+            health_url=f"http://{_reachable(server.host)}:{server.port}/readyz"
+            if server.port
+            else "",
             address=Address(server.host, server.port, "PORT") if server.port else None,
             # It looks at its targets once as it starts, and prints what it saw.
             waits_s=GATEWAY_WAITS_S,
@@ -145,6 +147,13 @@ def _local_wanted(environment: Mapping[str, str], ollama_models: int) -> tuple[b
         plural = "s" if ollama_models > 1 else ""
         return False, f"Ollama answers and has {ollama_models} model{plural} (LOCAL_MODEL=on)"
     return True, ""
+
+
+def _reachable(host: str) -> str:
+    """Where to ask somebody who listens on `host`: on every address includes the loopback."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104
+        return LOOPBACK
+    return f"[{host}]" if ":" in host else host
 
 
 def _port(variable: str, text: str, default: int) -> int:

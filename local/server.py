@@ -35,7 +35,7 @@ def start(settings: Settings, weights: Weights) -> Any:
         return xllamacpp.Server(_parameters(xllamacpp.CommonParams(), settings, weights))
     except RuntimeError:
         raise ServerError(
-            f"llama.cpp cannot serve {weights.path}: see the lines above, or set DEBUG_MODE=1."
+            f"llama.cpp cannot serve {weights.path}: its own lines beside this one say why."
         ) from None
 
 

@@ -1,6 +1,7 @@
 """The supervisor over small real processes, driven by real signals."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -42,16 +43,16 @@ time.sleep(600)
 """
 
 # Like gunicorn: the master forks a worker that shares the listener and outlives a kill -9 of it.
-MASTER_AND_WORKER = """
+MASTER_AND_WORKER = r"""
 import http.server, os, signal, sys, time
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_): pass
 server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Quiet)
 if os.fork() == 0:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print("worker", os.getpid())
+    os.write(1, b"worker %d\n" % os.getpid())
     server.serve_forever()
-print("master", os.getpid())
+os.write(1, b"master %d\n" % os.getpid())
 time.sleep(600)
 """
 
@@ -66,11 +67,12 @@ class Run:
     async def until(self, pattern: str) -> re.Match[str]:
         """Read on until a line matches."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(WITHIN_S):
-            while line := await self.process.stdout.readline():
-                self.lines.append(line.decode().rstrip("\n"))
-                if match := re.search(pattern, self.lines[-1]):
-                    return match
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WITHIN_S):
+                while line := await self.process.stdout.readline():
+                    self.lines.append(line.decode().rstrip("\n"))
+                    if match := re.search(pattern, self.lines[-1]):
+                        return match
         raise AssertionError(f"no line matches {pattern!r}:\n" + "\n".join(self.lines))
 
     async def end(self) -> int:

@@ -63,6 +63,13 @@ def test_the_gateway_s_port_may_stand_in_its_file(tmp_path: Path) -> None:
     assert gateway.health_url == "http://127.0.0.1:9081/readyz"
 
 
+def test_a_classifier_on_every_address_is_asked_on_the_loopback() -> None:
+    classifier = named(planned({"CLASSIFIER_HOST": "0.0.0.0"}))["classifier"]
+
+    assert classifier.address == Address("0.0.0.0", 8000, "CLASSIFIER_PORT")
+    assert classifier.health_url == "http://127.0.0.1:8000/healthz"
+
+
 @pytest.mark.parametrize(
     ("said", "ollama", "started"),
     [

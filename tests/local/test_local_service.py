@@ -111,7 +111,8 @@ async def test_it_is_healthy_and_names_its_model(local: Local, http: aiohttp.Cli
 async def test_it_streams_tokens_and_tells_the_usage(
     local: Local, http: aiohttp.ClientSession
 ) -> None:
-    body = chat("Count from one to ten.", 16, stream=True, stream_options={"include_usage": True})
+    body = chat("Count from one to ten.", 16, stream=True, ignore_eos=True)
+    body["stream_options"] = {"include_usage": True}
     async with http.post(f"{local.url}/v1/chat/completions", json=body) as response:
         assert response.content_type == "text/event-stream"
         data = [
@@ -130,7 +131,7 @@ async def test_it_streams_tokens_and_tells_the_usage(
     ]
     assert len(texts) > 5
     [usage] = [chunk["usage"] for chunk in chunks if chunk.get("usage")]
-    assert usage["completion_tokens"] <= 16
+    assert usage["completion_tokens"] == 16
     assert usage["prompt_tokens"] > 5
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
@@ -237,7 +238,8 @@ async def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     _, err = await asyncio.wait_for(process.communicate(), STARTS_WITHIN_S)
 
     assert process.returncode == 1
-    assert err.decode().splitlines()[-1].startswith("llama.cpp cannot serve ")
+    # Its log has a thread of its own, so our line is not always the last.
+    assert "\nllama.cpp cannot serve " in err.decode()
     assert b"Traceback" not in err
 
 
