@@ -116,13 +116,16 @@ def _services(
         recorder,
         time.monotonic,
     )
+    pipeline = Pipeline(router, walker, recorder, message_limit=settings.server.message_limit)
+    # Read when it is scraped, instead of counted up and down with each request.
+    metrics.in_flight.set_function(lambda: len(pipeline.running))
     return Services(
         settings=settings,
         session=session,
         registry=registry,
         directory=directory,
         router=router,
-        pipeline=Pipeline(router, walker, recorder, message_limit=settings.server.message_limit),
+        pipeline=pipeline,
         metrics=metrics,
         started=time.monotonic(),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from chat.errors import GatewayError, NoTargetLeft, Timeout, UpstreamError
 from chat.trace import Step, Trace
@@ -79,9 +79,11 @@ class Walker:
         self._recorder.attempt(target.provider.name, target.model, "finished")
         self._rests.succeeded(target.name)
 
-    def _awake(self, plan: Plan, trace: Trace) -> list[Target]:
+    def _awake(self, plan: Plan, trace: Trace) -> Sequence[Target]:
         """The targets that do not rest. When all rest, those whose rest is only our own
         caution: an answer late is better than none."""
+        if self._rests.calm():
+            return plan.targets
         awake: list[Target] = []
         cautious: list[Target] = []
         notes: list[Step] = []

@@ -35,6 +35,10 @@ class CooldownTable:
         self._clock = clock
         self._states: dict[str, _State] = {}
 
+    def calm(self) -> bool:
+        """Nobody failed since he last answered."""
+        return not self._states
+
     def resting(self, target: str) -> Rest | None:
         state = self._states.get(target)
         if state is None or state.error is None:

@@ -91,7 +91,6 @@ class _Run:
         self.outcome, self.failure = "failed", error
 
     def __enter__(self) -> _Run:
-        self.pipeline.recorder.opened()
         self.pipeline.running.add(self)
         return self
 

@@ -120,13 +120,15 @@ class Recorder(Protocol):
 
     def classified(self, opinion: Opinion, tier: str) -> None: ...
 
-    def opened(self) -> None: ...
-
     def settle(self, settlement: Settlement) -> None: ...
 
 
 class Rests(Protocol):
     """Which targets rest, and for how long (seconds)."""
+
+    def calm(self) -> bool:
+        """Nobody rests, for certain: asked first, as it costs less."""
+        ...
 
     def resting(self, target: str) -> Rest | None: ...
 

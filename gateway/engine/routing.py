@@ -51,17 +51,17 @@ class Router:
         self._recorder = recorder
         self._on_failure = on_failure
         self._tiers = {name: self._resolved(route) for name, route in routes.items()}
-        self._targets: dict[str, Target] = {}
+        self._plans: dict[str, Plan] = {}
 
     async def plan(self, request: ChatRequest, trace: Trace) -> Plan:
         """Raises ModelNotFound, or NoTargetLeft when a route has nobody to ask."""
         name = self._aliases.get(request.model, request.model)
         if name in self._routes:
             return await self._routed(name, request, trace)
-        target = self._named(name, asked=request.model)
+        plan = self._named(name, asked=request.model)
         trace.route = NAMED
         trace.reason = "The caller named the model."
-        return Plan((target,))
+        return plan
 
     def tiers(self, route: str) -> Mapping[str, tuple[Target, ...]]:
         """Who answers for a route, by tier."""
@@ -118,15 +118,15 @@ class Router:
         trace.reason = why
         return tier
 
-    def _named(self, name: str, asked: str) -> Target:
-        target = self._targets.get(name)
-        if target is None:
-            target = self._found(name, asked)
+    def _named(self, name: str, asked: str) -> Plan:
+        plan = self._plans.get(name)
+        if plan is None:
+            plan = Plan((self._found(name, asked),))
             # Bounded, since a caller can name any model.
-            if len(self._targets) > 1000:
-                self._targets.clear()
-            self._targets[name] = target
-        return target
+            if len(self._plans) > 1000:
+                self._plans.clear()
+            self._plans[name] = plan
+        return plan
 
     def _found(self, name: str, asked: str) -> Target:
         head, slash, model = name.partition("/")

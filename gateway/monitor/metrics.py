@@ -91,9 +91,6 @@ class Metrics:
         """The text format. Blocks for as long as there are labels: call it in a thread."""
         return generate_latest(self.registry)
 
-    def opened(self) -> None:
-        self.in_flight.inc()
-
     def attempt(self, provider: str, model: str, outcome: str) -> None:
         key = (provider, model if self._known_model(provider, model) else OTHER, outcome)
         child = self._attempt_children.get(key)
@@ -113,7 +110,6 @@ class Metrics:
         child.inc()
 
     def settle(self, settlement: Settlement) -> None:
-        self.in_flight.dec()
         trace = settlement.trace
         provider, model = trace.provider, trace.model
         if provider and not self._known_model(provider, model):

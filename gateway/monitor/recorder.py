@@ -13,7 +13,6 @@ class MetricsRecorder:
     def __init__(self, metrics: Metrics, access: AccessLog | None) -> None:
         self._metrics = metrics
         self._access = access
-        self.opened = metrics.opened
         self.attempt = metrics.attempt
 
     def classified(self, opinion: Opinion, tier: str) -> None:
