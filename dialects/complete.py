@@ -110,17 +110,14 @@ class CompleteRenderer:
 
     def feed(self, events: Batch) -> bytes:
         frames: list[bytes] = []
+        stamp = self._stamp()
         for event in events:
-            if isinstance(event, TextDelta | RefusalDelta):
+            if type(event) is TextDelta or type(event) is RefusalDelta:
                 if event.text:
-                    frames += (b'data: {"message":', _ascii(event.text), self._stamp())
+                    frames += (b'data: {"message":', _ascii(event.text), stamp)
             elif isinstance(event, ReasoningDelta):
                 if event.text:
-                    frames += (
-                        b'data: {"message":"","reasoning":',
-                        _ascii(event.text),
-                        self._stamp(),
-                    )
+                    frames += (b'data: {"message":"","reasoning":', _ascii(event.text), stamp)
             elif isinstance(event, Usage):
                 self._usage = self._usage.merged(event)
             elif isinstance(event, Finish):
