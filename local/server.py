@@ -2,12 +2,14 @@
 
 import errno
 import socket
+import time
 from typing import Any
 
 from local.settings import Settings
 from local.weights import Weights
 
 HOST = "127.0.0.1"
+LOG_IS_OUT_S = 0.2
 
 
 class ServerError(Exception):
@@ -34,8 +36,10 @@ def start(settings: Settings, weights: Weights) -> Any:
     try:
         return xllamacpp.Server(_parameters(xllamacpp.CommonParams(), settings, weights))
     except RuntimeError:
+        # Its log is written by a thread of its own, which would cut our line in two.
+        time.sleep(LOG_IS_OUT_S)
         raise ServerError(
-            f"llama.cpp cannot serve {weights.path}: its own lines beside this one say why."
+            f"llama.cpp cannot serve {weights.path}: the lines above say why."
         ) from None
 
 
