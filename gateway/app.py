@@ -39,7 +39,7 @@ def build_app(
     """
     providers.rows(settings.providers, environment)
     app = web.Application(
-        middlewares=[door(chat.ROWS)],
+        middlewares=[door(chat.dialect_of)],
         client_max_size=settings.server.body_limit,
     )
     chat.register(app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import orjson
 from aiohttp import web
@@ -31,8 +31,8 @@ MAX_RETRY_AFTER = 60.0
 log = logging.getLogger("pointsman.door")
 
 
-def door(dialects: Mapping[str, InboundDialect]) -> Middleware:
-    """`dialects`: path of a route -> the language in which its errors are told."""
+def door(dialect_of: Callable[[str], InboundDialect | None]) -> Middleware:
+    """`dialect_of`: path -> the language in which its errors are told; None for our own."""
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -55,7 +55,7 @@ def door(dialects: Mapping[str, InboundDialect]) -> Middleware:
         except Exception:
             log.exception("a fault of ours", extra={"fields": {"request_id": request_id}})
             failure = GatewayError("The gateway failed. The log has the request's id.")
-        return error_response(failure, dialects.get(request.path, OWN), request_id)
+        return error_response(failure, dialect_of(request.path) or OWN, request_id)
 
     return around
 

@@ -9,19 +9,35 @@ import orjson
 from aiohttp import web
 from multidict import CIMultiDict
 
-from chat.errors import BadRequest, Draining
+from chat.errors import BadRequest, Draining, NotFound
 from chat.request import Json
 from chat.trace import Trace
+from dialects.anthropic import AnthropicDialect
 from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
+from dialects.gemini import GeminiDialect
+from dialects.ollama import OllamaDialect, OllamaGenerateDialect
+from dialects.openai import OpenAiDialect
 from gateway.engine.ports import Asked
 from gateway.middleware import REQUEST_ID
 from gateway.services import SERVICES
 
+OPENAI = OpenAiDialect()
+GEMINI = GeminiDialect()
+
 ROWS: dict[str, InboundDialect] = {
     "/complete": CompleteDialect(),
+    "/v1/chat/completions": OPENAI,
+    # Some builds of Copilot forget the /v1 (PROTOCOLS 0.2).
+    "/chat/completions": OPENAI,
+    "/v1/messages": AnthropicDialect(),
+    "/api/chat": OllamaDialect(),
+    "/api/generate": OllamaGenerateDialect(),
 }
 """Path -> dialect. A new inbound dialect is one line here."""
+
+GEMINI_VERSIONS = ("v1", "v1beta", "v1alpha")
+GEMINI_METHODS = {"generateContent": False, "streamGenerateContent": True}
 
 # No proxy on the way may keep a chunk back, pack it or store it.
 STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
@@ -42,9 +58,33 @@ JSON_TYPES = frozenset(
 def register(app: web.Application) -> None:
     for path, dialect in ROWS.items():
         app.router.add_post(path, serve_chat(dialect))
+    for version in GEMINI_VERSIONS:
+        app.router.add_post(f"/{version}/models/{{call:.+}}", serve_chat(GEMINI, gemini_question))
 
 
-def serve_chat(dialect: InboundDialect) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def dialect_of(path: str) -> InboundDialect | None:
+    """The language in which an error at this path is told; None for our own."""
+    known = ROWS.get(path)
+    if known is None and "/models/" in path and ":" in path:
+        return GEMINI
+    return known
+
+
+def gemini_question(request: web.Request, body: Json) -> Json:
+    """The model and the kind of answer stand in Gemini's path, split at the last colon."""
+    model, _, method = request.match_info["call"].rpartition(":")
+    if method not in GEMINI_METHODS:
+        raise NotFound(f"There is no method {method[:100]!r} of a model.")
+    if isinstance(body, dict):
+        body["model"] = model
+        body["stream"] = GEMINI_METHODS[method]
+    return body
+
+
+def serve_chat(
+    dialect: InboundDialect, completed: Callable[[web.Request, Json], Json] | None = None
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """`completed` adds to the body what a language says elsewhere."""
     stream_type = dialect.framing.content_type
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -52,19 +92,18 @@ def serve_chat(dialect: InboundDialect) -> Callable[[web.Request], Awaitable[web
         if services.draining:
             raise Draining("This gateway is stopping. Ask again.", retry_after=1)
         question = await read_json(request)
+        if completed is not None:
+            question = completed(request, question)
         asked = Asked(dialect, dialect.parse_request(question), question)
-        request_id = request[REQUEST_ID]
-        trace = Trace(request_id)
+        trace = Trace(request[REQUEST_ID])
         if not asked.request.stream:
             body = await services.pipeline.whole(asked, trace)
-            return web.Response(
-                body=body, headers={"X-Request-Id": request_id, "Content-Type": "application/json"}
-            )
+            whole = _headers(trace, "application/json")
+            return web.Response(body=body, headers=whole)
         async with aclosing(services.pipeline.stream(asked, trace)) as pieces:
             first = await anext(pieces)
-            headers = CIMultiDict(STREAM_HEADERS)
-            headers["X-Request-Id"] = request_id
-            headers["Content-Type"] = stream_type
+            headers = _headers(trace, stream_type)
+            headers.update(STREAM_HEADERS)
             response = web.StreamResponse(headers=headers)
             await response.prepare(request)
             write = response.write
@@ -75,6 +114,14 @@ def serve_chat(dialect: InboundDialect) -> Callable[[web.Request], Awaitable[web
         return response
 
     return handler
+
+
+def _headers(trace: Trace, content_type: str) -> CIMultiDict[str]:
+    headers = CIMultiDict({"Content-Type": content_type, "X-Request-Id": trace.request_id})
+    # A caller can write anything as a model; only what can stand in a header does.
+    if trace.target.isascii() and trace.target.isprintable():
+        headers["X-Pointsman-Target"] = trace.target
+    return headers
 
 
 async def read_json(request: web.Request) -> Json:

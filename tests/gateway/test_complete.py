@@ -173,3 +173,16 @@ async def test_parallel_streams_do_not_mix() -> None:
             assert words == [f"{number}-{m}" for m in range(20)]
             assert all(event["user_id"] == str(n) for event in answer.events)
         assert len(numbers) == 30
+
+
+async def test_a_models_name_can_hold_anything_and_breaks_no_header() -> None:
+    async with (
+        ReplayServer(Play(openai_stream("ok"))) as upstream,
+        running(settings(providers={"lab": openai_provider(upstream.url)})) as gateway,
+    ):
+        for model in ("m\r\nX-Evil: 1", "模型", "m\x00", "a b"):
+            answer = await gateway.complete(message="Hi", model="lab/" + model)
+            assert answer.status == 200
+            assert answer.text == "ok"
+            assert "X-Evil" not in answer.headers
+            assert upstream.received[-1].body["model"] == model
