@@ -106,14 +106,15 @@ class Supervisor:
 
     async def _wait_for_those_above(self, child: Child) -> None:
         above = [other.name for other in self._children[: self._children.index(child)]]
-        waits = [self._ready[name].wait() for name in above if name in self._ready]
-        if child.waits_s and waits:
-            all_ready = asyncio.gather(*waits)
-            stop = asyncio.create_task(self._stop.wait())
-            either: set[asyncio.Future[Any]] = {all_ready, stop}
-            await asyncio.wait(either, timeout=child.waits_s, return_when=asyncio.FIRST_COMPLETED)
-            all_ready.cancel()
-            stop.cancel()
+        awaited = [self._ready[name] for name in above if name in self._ready]
+        if not child.waits_s or not awaited:
+            return
+        all_ready = asyncio.gather(*(ready.wait() for ready in awaited))
+        stop = asyncio.create_task(self._stop.wait())
+        either: set[asyncio.Future[Any]] = {all_ready, stop}
+        await asyncio.wait(either, timeout=child.waits_s, return_when=asyncio.FIRST_COMPLETED)
+        all_ready.cancel()
+        stop.cancel()
 
     async def _live(self, life: Life, http: aiohttp.ClientSession, restarted: bool) -> int:
         """Wait for the end, or bring it about when the turn to stop has come; nothing is left."""

@@ -116,6 +116,7 @@ class Runs:
                 # The children of a killed supervisor get TERM; none of the tests leaves a deaf one.
                 run.process.kill()
                 await run.end()
+            assert not [line for line in run.lines if "Warning" in line or "Traceback" in line]
 
 
 @pytest.fixture
