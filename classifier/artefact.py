@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -83,9 +84,13 @@ def load(folder: Path) -> Artefact:
     card = _card(folder)
     _check_versions(folder, card)
     content = {name: _verified(folder, name, row) for name, row in card["files"].items()}
-    with np.load(io.BytesIO(content[ARRAYS]), allow_pickle=False) as opened:
-        arrays = {name: opened[name] for name in opened.files}
-    scorer = Scorer(arrays, embedding.load())
+    try:
+        with np.load(io.BytesIO(content[ARRAYS]), allow_pickle=False) as opened:
+            scorer = Scorer({name: opened[name] for name in opened.files}, embedding.load())
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ArtefactTampered(
+            f"{folder / ARRAYS} does not hold the arrays of a model: {error}. Run `make train`."
+        ) from error
     _check_golden(folder, card, scorer)
     return Artefact(card, scorer, np.array(card["quantiles"]), str(card["files"][ARRAYS]["sha256"]))
 
@@ -109,7 +114,7 @@ def save(
     joblib.dump(model, folder / REFERENCE, compress=("zlib", 6))
     with (folder / ARRAYS).open("wb") as out:
         np.savez_compressed(out, allow_pickle=False, **arrays)
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for name in (ARRAYS, REFERENCE):
         content = (folder / name).read_bytes()
         rows[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
@@ -135,9 +140,8 @@ def _card(folder: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         files = card["files"]
-        complete = {ARRAYS, REFERENCE} == set(files) and all(
-            {"sha256", "bytes"} <= set(row) for row in files.values()
-        )
+        complete = {ARRAYS, REFERENCE} == set(files)
+        complete = complete and all({"sha256", "bytes"} <= set(row) for row in files.values())
         needed = ("version", "format", "libraries", "embedding", "quantiles", "golden")
         complete = complete and all(key in card for key in (*needed, "default_threshold"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -44,7 +44,8 @@ def files() -> tuple[Path, Path]:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddingMissing(
-            f"The package {PACKAGE!r} is not installed; it carries the embedding. Run `make install`."
+            f"The package {PACKAGE!r}, which carries the embedding, is not installed. "
+            "Run `make install`."
         )
     folder = Path(spec.submodule_search_locations[0])
     weights, tokenizer = folder / WEIGHTS, folder / TOKENIZER

@@ -131,7 +131,10 @@ class Features:
 def bounded(text: str) -> str:
     """At most 2,000 characters: the head says what is asked, the tail often asks it."""
     text = text.strip()
-    return text if len(text) <= LONGEST else text[:HEAD] + text[-TAIL:]
+    if len(text) > LONGEST:
+        text = text[:HEAD] + text[-TAIL:]
+    # The tokenizer takes no lone surrogate; JSON cannot carry one, a shell's argument can.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def extract(text: str, embedding: Embedding) -> Features:

@@ -1,3 +1,4 @@
+# ruff: noqa: N999  (gunicorn asks for this name)
 """How the classifier runs: `python -m gunicorn -c classifier/gunicorn.conf.py`.
 
 No max_requests: an aiohttp worker that drains does not beat, and the arbiter would cut it.
@@ -6,6 +7,7 @@ No max_requests: an aiohttp worker that drains does not beat, and the arbiter wo
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -67,11 +69,20 @@ def when_ready(server: Any) -> None:
     sys.stderr.flush()
 
 
+def post_fork(server: Any, worker: Any) -> None:
+    """Let a stop end a worker that still boots.
+
+    Until it sets its own handlers a worker has the master's, which would only note the signal:
+    the stop would then wait for the whole of graceful_timeout. Measured: 25 s instead of 1.2 s.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """A dead worker's gauges no longer count; its counters do."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    mark_process_dead(worker.pid)
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def on_exit(server: Any) -> None:

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def own() -> list[Prompt]:
     ]
 
 
-def manifest(folder: Path) -> list[dict[str, object]]:
+def manifest(folder: Path) -> list[dict[str, Any]]:
     """The rows of MANIFEST.json whose licence lets us ship what they train."""
     path = folder / "MANIFEST.json"
     if not path.is_file():
@@ -152,7 +153,8 @@ def _read(path: Path) -> Iterator[Prompt]:
 
 def split(prompts: Iterable[Prompt]) -> tuple[list[Prompt], list[Prompt]]:
     """(train, held out): no group stands in both."""
-    train, judge = [], []
+    train: list[Prompt] = []
+    judge: list[Prompt] = []
     for prompt in prompts:
         unseen = prompt.benchmark in WITHHELD or held_out(prompt.group)
         (judge if unseen else train).append(prompt)
@@ -175,4 +177,4 @@ def weights(keys: list[str]) -> NDArray[np.float64]:
     for key in keys:
         counts[key] += 1
     raw = np.array([1.0 / np.sqrt(counts[key]) for key in keys])
-    return raw / raw.mean()
+    return np.asarray(raw / raw.mean(), dtype=float)

@@ -19,7 +19,7 @@ def recovered(need: Floats, small: Floats, strong: Floats) -> Floats:
     gap = (strong - small)[np.argsort(-need, kind="stable")]
     if not gap.sum() > 0:
         return np.full(len(gap) + 1, np.nan)
-    return np.concatenate(([0.0], np.cumsum(gap))) / gap.sum()
+    return np.asarray(np.concatenate(([0.0], np.cumsum(gap))) / gap.sum(), dtype=float)
 
 
 def apgr(need: Floats, small: Floats, strong: Floats) -> float:

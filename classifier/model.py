@@ -57,7 +57,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Many prompts as numbers: surface (n, s), meaning (n, 256), sparse (n, SPARSE), options (n,)."""
+    """Many prompts: surface (n, s), meaning (n, 256), sparse (n, SPARSE), options (n,)."""
 
     surface: Floats
     meaning: NDArray[np.float32]
@@ -168,19 +168,20 @@ class Model:
 def gated(predicted: Floats, offset: Floats, spread: Floats, options: NDArray[np.int64]) -> Floats:
     """Average the learners in units of their spread; options decide which question counts."""
     blended = ((predicted - offset[:, None, :]) / spread[:, None, :]).mean(axis=0)
-    return np.where(options >= 2, blended[:, 0], blended[:, 1])
+    return np.asarray(np.where(options >= 2, blended[:, 0], blended[:, 1]), dtype=float)
 
 
 def settled(probability: Floats, need: Floats) -> Floats:
     """Break the ties of the isotonic steps, so that a share asked for can be given."""
-    return (1.0 - TIE_BREAK) * probability + TIE_BREAK / (1.0 + np.exp(need))
+    return np.asarray((1.0 - TIE_BREAK) * probability + TIE_BREAK / (1.0 + np.exp(need)))
 
 
 def _row_weights(prompts: Sequence[Prompt], parameters: Parameters) -> Floats:
     """1/sqrt(n) by source; our own count more, the set with format failures less."""
     sources = [p.source for p in prompts]
     factor = {OWN: parameters.own_weight, "llmrouter_9m": parameters.noisy_weight}
-    return weights(sources) * np.array([factor.get(source, 1.0) for source in sources])
+    scale = np.array([factor.get(source, 1.0) for source in sources])
+    return np.asarray(weights(sources) * scale, dtype=float)
 
 
 def targets(prompts: Sequence[Prompt]) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +75,10 @@ class Scorer:
     def features(self, x: Features) -> Scored:
         """Score a prompt whose features are known."""
         standard = np.minimum(np.maximum((x.surface - self._mean) * self._inverse, -CLIP), CLIP)
-        dense = np.concatenate((standard * SURFACE_SCALE, x.meaning)) @ self._dense
-        dense += self._dense_intercept
+        dense = (
+            np.concatenate((standard * SURFACE_SCALE, x.meaning)) @ self._dense
+            + self._dense_intercept
+        )
         questions = self._questions
         place = np.concatenate((x.meaning, (standard * CLUSTER_SCALE).astype(np.float32)))
         clusters, distance = self._clusters(place)
@@ -156,7 +158,12 @@ def arrays_of(model: Any) -> dict[str, NDArray[Any]]:
 
 def _flat_trees(forests: list[Any]) -> tuple[NDArray[Any], ...]:
     """All nodes of all trees in one row of arrays; `roots` has one row a question."""
-    feature, threshold, children, value, roots, deepest = [], [], [], [], [], 0
+    feature: list[int] = []
+    threshold: list[float] = []
+    children: list[int] = []
+    value: list[float] = []
+    roots: list[list[int]] = []
+    deepest = 0
     for forest in forests:
         starts = []
         for (tree,) in forest._predictors:
@@ -177,5 +184,5 @@ def _flat_trees(forests: list[Any]) -> tuple[NDArray[Any], ...]:
         np.array(children),
         np.array(value),
         np.array(roots),
-        cast("NDArray[Any]", np.array(deepest)),
+        np.array(deepest),
     )

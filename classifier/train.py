@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,10 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # Sums in parallel differ by run.
-    os.environ[_name] = "1"
-
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from classifier import artefact, embedding, evaluate, features, labels, model, scorer
 from classifier.labels import Prompt
@@ -49,7 +46,8 @@ def train(
     opened = embedding.load()
     tell("features")
     x = model.matrix([features.extract(p.text, opened) for p in seen])
-    fitted = model.fit(seen, x, parameters, tell)
+    with threadpool_limits(limits=1):  # Sums made in parallel differ from run to run.
+        fitted = model.fit(seen, x, parameters, tell)
     arrays = scorer.arrays_of(fitted)
     fast = scorer.Scorer(arrays, opened)
     tell("judging on held-out prompts")

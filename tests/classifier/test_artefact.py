@@ -1,0 +1,140 @@
+"""An artefact is read only if it is whole, ours, and does what its card says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classifier import artefact, embedding
+from tests.classifier.service import SHIPPED
+
+Card = dict[str, Any]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the shipped artefact that a test may break."""
+    return Path(shutil.copytree(SHIPPED, tmp_path / "router"))
+
+
+def rewrite(folder: Path, change: Callable[[Card], object]) -> None:
+    card = json.loads((folder / artefact.CARD).read_text())
+    change(card)
+    (folder / artefact.CARD).write_text(json.dumps(card))
+
+
+def test_the_shipped_artefact_loads_and_is_small() -> None:
+    loaded = artefact.load(SHIPPED)
+    assert loaded.threshold == loaded.card["default_threshold"]
+    size = sum(path.stat().st_size for path in SHIPPED.iterdir())
+    assert size < artefact.LARGEST
+
+
+def test_the_card_says_what_it_was_made_of() -> None:
+    card = json.loads((SHIPPED / artefact.CARD).read_text())
+    assert set(card["data"]["licences"].values()) <= {"MIT", "Apache-2.0", "ours, MIT"}
+    assert set(card["data"]["licences"]) == set(card["data"]["digests"])
+    assert card["held_out"]
+    assert "/" not in json.dumps(list(card["data"]["digests"]))
+
+
+@pytest.mark.parametrize("name", [artefact.CARD, artefact.ARRAYS])
+def test_a_missing_file_is_named(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(artefact.ArtefactMissing, match=name):
+        artefact.load(copy)
+
+
+def test_a_missing_reference_is_named_too(copy: Path) -> None:
+    (copy / artefact.REFERENCE).unlink()
+    with pytest.raises(artefact.ArtefactMissing, match=artefact.REFERENCE):
+        artefact.load(copy)
+
+
+@pytest.mark.parametrize("name", [artefact.ARRAYS, artefact.REFERENCE])
+def test_a_changed_byte_is_noticed(copy: Path, name: str) -> None:
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(artefact.ArtefactTampered, match=rf"{name}.*sha256"):
+        artefact.load(copy)
+
+
+def test_a_cut_file_is_noticed(copy: Path) -> None:
+    content = (copy / artefact.ARRAYS).read_bytes()
+    (copy / artefact.ARRAYS).write_bytes(content[: len(content) // 2])
+    with pytest.raises(artefact.ArtefactTampered, match="bytes"):
+        artefact.load(copy)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"files": 3}', '{"files": {"x": {}}}'])
+def test_a_card_that_is_none_is_refused(copy: Path, text: str) -> None:
+    (copy / artefact.CARD).write_text(text)
+    with pytest.raises(artefact.ArtefactTampered, match=artefact.CARD):
+        artefact.load(copy)
+
+
+def test_another_format_is_refused(copy: Path) -> None:
+    rewrite(copy, lambda card: card.update(format=99))
+    with pytest.raises(artefact.ArtefactForeign, match="format 99"):
+        artefact.load(copy)
+
+
+@pytest.mark.parametrize("library", artefact.LIBRARIES)
+def test_another_library_is_refused(copy: Path, library: str) -> None:
+    rewrite(copy, lambda card: card["libraries"].update({library: "0.1.0"}))
+    with pytest.raises(artefact.ArtefactForeign, match=rf"{library} 0\.1\.0"):
+        artefact.load(copy)
+
+
+def test_another_embedding_is_refused(copy: Path) -> None:
+    rewrite(copy, lambda card: card["embedding"].update({embedding.WEIGHTS: "0" * 64}))
+    with pytest.raises(artefact.ArtefactForeign, match="safetensors"):
+        artefact.load(copy)
+
+
+def test_a_golden_prompt_that_scores_otherwise_is_noticed(copy: Path) -> None:
+    rewrite(copy, lambda card: card["golden"][0].update(score=0.0123))
+    with pytest.raises(artefact.ArtefactUnfaithful, match=r"0\.0123"):
+        artefact.load(copy)
+
+
+def test_arrays_that_are_pickles_are_never_read(copy: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    with (copy / artefact.ARRAYS).open("wb") as out:
+        np.savez(out, surface_mean=np.array([{"an": "object"}], dtype=object))
+    content = (copy / artefact.ARRAYS).read_bytes()
+    row = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    rewrite(copy, lambda card: card["files"].update({artefact.ARRAYS: row}))
+    with pytest.raises(artefact.ArtefactTampered, match=artefact.ARRAYS):
+        artefact.load(copy)
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("load", [artefact.load, artefact.load_reference])
+def test_a_foreign_pickle_is_never_opened(
+    copy: Path, tmp_path: Path, load: Callable[[Path], object]
+) -> None:
+    sprung = tmp_path / "sprung"
+    (copy / artefact.REFERENCE).write_bytes(pickle.dumps(Trap(sprung)))
+    with pytest.raises(artefact.ArtefactTampered, match=artefact.REFERENCE):
+        load(copy)
+    assert not sprung.exists()

@@ -1,0 +1,80 @@
+"""The fast scorer is the scikit-learn pipeline, only faster."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from classifier import artefact, features, labels, model, scorer
+from classifier.artefact import Artefact
+from classifier.embedding import Embedding
+from tests.classifier.prompts import UNUSUAL
+from tests.classifier.service import SHIPPED
+
+OWN = [prompt for _, _, prompt in labels.own_prompts()]
+QUESTION = "\nA. yes\nB. no\nC. sometimes\nAnswer:"
+
+
+def test_the_fast_scorer_equals_scikit_learn(shipped: Artefact, words: Embedding) -> None:
+    reference = artefact.load_reference(SHIPPED)
+    prompts = [*OWN, *(p + QUESTION for p in OWN), *(p.upper() for p in OWN), *UNUSUAL.values()]
+    seen = [features.extract(prompt, words) for prompt in prompts]
+    x = model.matrix(seen)
+    fast = [shipped.scorer.features(f) for f in seen]
+    assert np.abs(reference.score(x) - [f.score for f in fast]).max() < 1e-6
+    kinds = reference.domains(x)
+    assert [reference.domain.classes_[row.argmax()] for row in kinds] == [f.domain for f in fast]
+    assert np.abs(kinds.max(axis=1) - [f.domain_probability for f in fast]).max() < 1e-6
+    assert list(reference.out_of_distribution(x)) == [f.out_of_distribution for f in fast]
+
+
+def test_both_paths_share_their_constants() -> None:
+    for name in ("SURFACE_SCALE", "CLUSTER_SCALE", "CLIP", "TIE_BREAK"):
+        assert getattr(scorer, name) == getattr(model, name)
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_an_unusual_prompt_has_finite_features(name: str, words: Embedding) -> None:
+    x = features.extract(UNUSUAL[name], words)
+    assert np.isfinite(x.surface).all()
+    assert np.isfinite(x.meaning).all()
+    assert len(set(x.rows.tolist())) == len(x.rows)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n", "\ud800 lone surrogate", "\x00"])
+def test_a_prompt_of_nothing_is_scored(text: str, shipped: Artefact) -> None:
+    assert 0 <= shipped.scorer(text).score <= 1
+
+
+def test_a_long_prompt_is_bounded_to_its_head_and_tail() -> None:
+    text = "h" * 5_000 + "m" * 90_000 + "t" * 5_000
+    cut = features.bounded(text)
+    assert len(cut) == features.LONGEST == 2000
+    assert "m" not in cut
+    assert cut.startswith("h" * features.HEAD)
+    assert cut.endswith("t" * features.TAIL)
+
+
+def test_the_middle_of_a_long_prompt_changes_nothing(shipped: Artefact) -> None:
+    head, tail = "Summarise this. " * 100, " What follows from it?" * 50
+    first, second = (shipped.scorer(head + middle * 9_000 + tail) for middle in ("x", "y"))
+    assert first == second
+
+
+def test_each_surface_number_has_a_name(words: Embedding) -> None:
+    row = features.extract("What is 2 + 2?\nA. 3\nB. 4", words).surface
+    assert len(row) == len(features.SURFACE_NAMES)
+    named = dict(zip(features.SURFACE_NAMES, row, strict=True))
+    assert named["log_options"] == pytest.approx(np.log1p(2))
+    assert named["log_numbers"] == pytest.approx(np.log1p(4))
+
+
+def test_percentiles_rise_with_the_score(shipped: Artefact) -> None:
+    shares = [shipped.percentile(score) for score in np.linspace(0, 1, 50)]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.0, 1.0)
+
+
+def test_golden_prompts_go_where_they_should(shipped: Artefact) -> None:
+    for tier, _, prompt in labels.own_prompts("golden.tsv"):
+        assert (shipped.scorer(prompt).score >= shipped.threshold) == (tier == "local"), prompt
