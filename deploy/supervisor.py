@@ -109,7 +109,12 @@ class Supervisor:
         awaited = [self._ready[name] for name in above if name in self._ready]
         if not child.waits_s or not awaited:
             return
-        all_ready = asyncio.gather(*(ready.wait() for ready in awaited))
+
+        async def all_of_them() -> None:
+            for ready in awaited:
+                await ready.wait()
+
+        all_ready = asyncio.create_task(all_of_them())
         stop = asyncio.create_task(self._stop.wait())
         either: set[asyncio.Future[Any]] = {all_ready, stop}
         await asyncio.wait(either, timeout=child.waits_s, return_when=asyncio.FIRST_COMPLETED)
