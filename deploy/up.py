@@ -48,6 +48,8 @@ def table(environment: Mapping[str, str], settings: Settings, ollama_models: int
     children: list[Child] = []
     notes: list[str] = []
     given = dict(environment)
+    # The children write to a pipe; whether a person reads is known only here.
+    given.setdefault("LOG_FORMAT", "text" if sys.stdout.isatty() else "auto")
 
     port = _port("CLASSIFIER_PORT", given.get("CLASSIFIER_PORT", ""), 8000)
     host = given.get("CLASSIFIER_HOST", "").strip() or LOOPBACK

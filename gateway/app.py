@@ -136,6 +136,7 @@ async def _look(services: Services, looked: Callable[[Services], None] | None) -
     while True:
         await services.registry.look()
         services.directory.refresh()
+        services.router.refresh()
         if looked is not None:
             looked(services)
             looked = None

@@ -31,7 +31,7 @@ class ProviderDirectory:
         self._pairs = _pairs(self._known)
 
     def default_model(self, provider: str) -> str | None:
-        return self._registry.providers[provider].row.default_model
+        return self._registry.default_model(provider)
 
     def answers(self, provider: str) -> bool:
         seen = self._registry.health.get(provider)

@@ -22,6 +22,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "PORT": ("server", "port"),
     "CLASSIFIER_URL": ("classifier", "url"),
     "DEBUG_MODE": ("log", "debug"),
+    "LOG_FORMAT": ("log", "format"),
 }
 """Environment variable -> the setting that it replaces."""
 

@@ -171,6 +171,16 @@ class Registry:
                 # The list is a convenience: named models are asked whether listed or not.
                 self.found.pop(provider.name, None)
 
+    def default_model(self, name: str) -> str | None:
+        """What a bare provider stands for. An Ollama has what its owner pulled: when that is
+        not the default, it is the first that it lists."""
+        provider = self.providers[name]
+        wanted = provider.row.default_model
+        listed = [info.id for info in self.found.get(name, ())]
+        if provider.kind == "ollama" and listed and wanted not in listed:
+            return listed[0]
+        return wanted
+
     def known(self) -> dict[str, tuple[str, ...]]:
         """Model names by provider: listed, configured, default."""
         return {

@@ -50,8 +50,14 @@ class Router:
         self._classifier = classifier
         self._recorder = recorder
         self._on_failure = on_failure
-        self._tiers = {name: self._resolved(route) for name, route in routes.items()}
+        self._tiers: dict[str, dict[str, tuple[Target, ...]]] = {}
         self._plans: dict[str, Plan] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """The directory learned something: default models and bare names are looked up anew."""
+        self._tiers = {name: self._resolved(route) for name, route in self._routes.items()}
+        self._plans = {}
 
     async def plan(self, request: ChatRequest, trace: Trace) -> Plan:
         """Raises ModelNotFound, or NoTargetLeft when a route has nobody to ask."""

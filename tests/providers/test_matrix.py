@@ -290,3 +290,19 @@ async def test_the_look_at_an_upstream_stands_in_health() -> None:
                 "status": "off",
                 "detail": "OPENAI_API_KEY is not set",
             }
+
+
+async def test_an_ollama_without_the_default_model_answers_with_the_first_that_it_has() -> None:
+    tags = orjson.dumps({"models": [{"model": "qwen3:latest"}, {"model": "phi4:14b"}]})
+    async with ReplayServer(Play(ollama_stream(), content_type="application/x-ndjson")) as upstream:
+        upstream.answers["/api/tags"] = tags
+        given = settings(
+            providers={"ollama": {"base_url": upstream.url}}, routes={"auto": {"local": ["ollama"]}}
+        )
+        async with running(given) as gateway:
+            async with asyncio.timeout(5):
+                while not gateway.services.registry.found:
+                    await asyncio.sleep(0.01)
+            answer = await gateway.complete(message="Hi")
+            assert answer.route["target"] == "ollama/qwen3"
+            assert (await gateway.complete(message="Hi", model="phi4:14b")).status == 200

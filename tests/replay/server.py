@@ -52,6 +52,8 @@ class ReplayServer:
         self.script: list[Play] = list(script)
         self.received: list[Received] = []
         self.open = 0
+        self.answers: dict[str, bytes] = {}
+        """JSON for a GET, by path; an empty list of models for any other."""
         self.connections: set[int] = set()
         """Source ports of the callers."""
         self._runner: web.AppRunner | None = None
@@ -104,7 +106,8 @@ class ReplayServer:
             orjson.loads(raw) if raw else None,
         )
         if request.method != "POST":
-            return web.json_response({"data": [], "models": []})
+            told = self.answers.get(request.path, b'{"data": [], "models": []}')
+            return web.Response(body=told, content_type="application/json")
         self.received.append(received)
         assert request.transport is not None
         self.connections.add(request.transport.get_extra_info("peername")[1])
