@@ -18,10 +18,11 @@ from classifier import features
 from classifier.embedding import Embedding
 from classifier.features import Features
 
-# These three are those of `classifier.model`, which serving must not import: it needs scikit-learn.
+# These are those of `classifier.model`, which serving must not import: it needs scikit-learn.
 SURFACE_SCALE = 0.15
 CLUSTER_SCALE = 0.03
 CLIP = 4.0
+LEVEL = 2
 TIE_BREAK = 0.004
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -63,6 +64,7 @@ class Scorer:
         self._baseline = arrays["tree_baseline"]
         self._offset = arrays["blend_offset"]
         self._spread = arrays["blend_spread"]
+        self._level_weight = float(arrays["level_weight"])
         self._calibration = (arrays["calibration_x"], arrays["calibration_y"])
         self._far = float(arrays["far"])
         self._kinds = [str(name) for name in arrays["domains"]]
@@ -82,18 +84,17 @@ class Scorer:
         questions = self._questions
         place = np.concatenate((x.meaning, (standard * CLUSTER_SCALE).astype(np.float32)))
         clusters, distance = self._clusters(place)
-        question = 0 if x.options >= 2 else 1
-        offset, spread = self._offset[:, question], self._spread[:, question]
-        answers = np.array(
+        asked = [0 if x.options >= 2 else 1, LEVEL]
+        answers = np.stack(
             [
-                dense[question],
-                float(x.weights @ self._sparse[x.rows, question])
-                + self._sparse_intercept[question],
-                clusters[question],
-                self._trees(x.surface, question),
+                dense[asked],
+                (x.weights @ self._sparse.take(x.rows, axis=0) + self._sparse_intercept)[asked],
+                clusters[asked],
+                self._trees(x.surface, asked),
             ]
         )
-        need = float(((answers - offset) / spread).mean())
+        blended = ((answers - self._offset[:, asked]) / self._spread[:, asked]).mean(axis=0)
+        need = float(blended[0] + self._level_weight * blended[1])
         probability = float(np.interp(-need, *self._calibration))
         score = (1.0 - TIE_BREAK) * probability + TIE_BREAK / (1.0 + math.exp(min(need, 700.0)))
         logits = dense[questions:]
@@ -113,13 +114,14 @@ class Scorer:
         squared = 2.0 * float(away[nearest[-1]]) + float(place @ place)
         return self._values[nearest].mean(axis=0), math.sqrt(max(squared, 0.0))
 
-    def _trees(self, surface: NDArray[np.float64], question: int) -> float:
-        """Sum over all trees at once: a leaf's children are itself."""
-        node = self._roots[question]
+    def _trees(self, surface: NDArray[np.float64], asked: list[int]) -> NDArray[np.float64]:
+        """Sums over all trees of the questions at once: a leaf's children are itself."""
+        node = self._roots[asked]
         for _ in range(self._depth):
             right = surface.take(self._feature.take(node)) > self._threshold.take(node)
             node = self._children.take(2 * node + right)
-        return float(self._leaf.take(node).sum()) + float(self._baseline[question])
+        total = self._leaf.take(node).sum(axis=1) + self._baseline[asked]
+        return np.asarray(total, dtype=np.float64)
 
 
 def arrays_of(model: Any) -> dict[str, NDArray[Any]]:
@@ -134,7 +136,7 @@ def arrays_of(model: Any) -> dict[str, NDArray[Any]]:
         "surface_spread": learners.scale.spread,
         "dense_coefficients": np.vstack([learners.dense.coef_, model.domain.coef_]).T.copy(),
         "dense_intercept": np.concatenate([learners.dense.intercept_, model.domain.intercept_]),
-        "sparse_coefficients": np.asfortranarray(learners.sparse.coef_.T, dtype=np.float32),
+        "sparse_coefficients": np.ascontiguousarray(learners.sparse.coef_.T, np.float32),
         "sparse_intercept": np.asarray(learners.sparse.intercept_),
         "centres": centres,
         "centre_half_norms": ((wide * wide).sum(axis=1) / 2.0).astype(np.float32),
@@ -152,6 +154,7 @@ def arrays_of(model: Any) -> dict[str, NDArray[Any]]:
         "calibration_x": np.asarray(model.calibrator.X_thresholds_, dtype=np.float64),
         "calibration_y": np.asarray(model.calibrator.y_thresholds_, dtype=np.float64),
         "far": np.array(model.far),
+        "level_weight": np.array(model.level_weight),
         "domains": np.array(model.domain.classes_, dtype=np.str_),
     }
 
