@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
-import orjson
-
-from chat.errors import Broken, Denied, GatewayError, Limit, Rejected, UpstreamError
+from chat.errors import GatewayError, Rejected, UpstreamError
 from chat.request import Json
-
-MOST_OF_A_MESSAGE: Final = 500
+from dialects.retry_after import retry_after, until
+from dialects.upstream_errors import no_money, of_status
+from dialects.upstream_words import first_object, message_of, said_in, words_in
 
 _STATUS_OF_TYPE: Final = {
     "invalid_request_error": 400,
@@ -42,12 +39,6 @@ _TYPE_OF_STATUS: Final = {
     503: "overloaded_error",
     504: "timeout_error",
 }
-_KEY: Final = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|hf|tgp)[-_][\w*.-]{4,}"
-    r"|\bAIza[\w-]{8,}"
-    r"|\b(?i:bearer)\s+[\w.~+/=-]{4,}"
-)
-_TITLE: Final = re.compile(r"<title[^>]*>([^<]+)</title", re.IGNORECASE)
 _TOO_LONG: Final = re.compile(
     r"prompt is too long|context (?:window|length|limit)|maximum context|too many (?:input )?tokens"
     r"|input length and `?max_tokens`? exceed",
@@ -63,21 +54,15 @@ _TOO_LONG_WORDS: Final = "prompt is too long"
 
 def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
     """An HTTP status of 400 or more. `headers` has lower-case names."""
-    try:
-        said = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        said = None
-        message = _of_no_json(body)
-    else:
-        message = _message(said)
-    return _error(status, status, _type(said), message, _seconds(headers))
+    wait = retry_after(headers)
+    if wait is None:
+        wait = _until_reset(headers)
+    return _error(status, status, said_in(body), wait)
 
 
 def in_band(said: Json) -> UpstreamError:
     """An error inside of an answer with status 200."""
-    kind = _type(said)
-    message = _message(said)
-    return _error(_STATUS_OF_TYPE.get(kind, 500), None, kind, message, None)
+    return _error(_STATUS_OF_TYPE.get(_type(said), 500), None, said, None)
 
 
 def render_error(error: GatewayError) -> Json:
@@ -98,26 +83,13 @@ def _wire_type(error: GatewayError) -> str:
 
 
 def _error(
-    status: int,
-    upstream_status: int | None,
-    kind: str,
-    message: str,
-    retry_after: float | None,
+    status: int, upstream_status: int | None, said: Json, wait: float | None
 ) -> UpstreamError:
-    text = message or f"The upstream answered HTTP {status}."
-    if status == 402 or kind == "billing_error" or (status < 500 and _NO_MONEY.search(text)):
-        return Denied(text, upstream_status=upstream_status, code="insufficient_quota")
-    if status in (401, 403):
-        return Denied(text, upstream_status=upstream_status)
-    if status == 429:
-        return Limit(text, upstream_status=upstream_status, retry_after=retry_after)
-    if status >= 500 or status in (408, 425) or status < 400:
-        return Broken(
-            text,
-            upstream_status=upstream_status,
-            code="overloaded" if status == 529 else None,
-            retry_after=retry_after,
-        )
+    kind, words = _type(said), words_in(said)
+    detail = _detail(said)
+    text = message_of(f"{words} ({detail})" if words and detail else words, upstream_status)
+    if kind == "billing_error" or (status < 500 and _NO_MONEY.search(text)):
+        return no_money(text, upstream_status=upstream_status)
     code = None
     if status == 404:
         code = "model_not_found" if "model" in text.lower() else "not_found"
@@ -128,74 +100,33 @@ def _error(
     elif status == 400 and _FOREIGN_THOUGHT.search(text):
         # Another model's thoughts are in the history: the router's doing, not the caller's.
         code = "foreign_thought"
-    # These are the upstream's own bounds; another target may have wider ones.
-    return Rejected(text, upstream_status=status, fallback=code is not None, code=code)
-
-
-def _first(said: Json) -> Json:
-    return said[0] if isinstance(said, list) and said else said
+    if code is not None:
+        # These are the upstream's own bounds; another target may have wider ones.
+        return Rejected(text, upstream_status=status, fallback=True, code=code)
+    code = "overloaded" if status == 529 else None
+    return of_status(status, text, upstream_status=upstream_status, code=code, retry_after=wait)
 
 
 def _type(said: Json) -> str:
-    said = _first(said)
-    error = said.get("error") if isinstance(said, dict) else None
-    kind = error.get("type") if isinstance(error, dict) else None
+    kind = _object(said).get("type")
     return kind if isinstance(kind, str) else ""
 
 
-def _message(said: Json) -> str:
-    """The words of an error, wherever a proxy put them; "" when there are none."""
-    said = _first(said)
-    if isinstance(said, str):
-        return shown(said)
-    if not isinstance(said, dict):
-        return ""
-    error = said.get("error")
-    places = [error, said.get("message"), said.get("detail")]
-    if isinstance(error, dict):
-        details = error.get("details")
-        words = details.get("error_code") if isinstance(details, dict) else None
-        places = [error.get("message"), words, error.get("type"), *places[1:]]
-        if isinstance(words, str) and isinstance(places[0], str):
-            places[0] = f"{places[0]} ({words})"
-    for place in places:
-        if isinstance(place, str) and place.strip():
-            return shown(place)
-    return ""
+def _detail(said: Json) -> str:
+    """A word behind the message: enforced_spend_limit_reached."""
+    details = _object(said).get("details")
+    word = details.get("error_code") if isinstance(details, dict) else None
+    return word if isinstance(word, str) else ""
 
 
-def _of_no_json(body: bytes) -> str:
-    text = body[:65536].decode("utf-8", "replace").strip()
-    if text.startswith("<"):
-        title = _TITLE.search(text)
-        return shown(" ".join(title[1].split())) if title else ""
-    return shown(" ".join(text.split()))
-
-
-def shown(message: str) -> str:
-    """What may be shown and logged: no keys, and not too long. Keys first, so that no half of
-    one is left at the end."""
-    return _KEY.sub("***", message)[:MOST_OF_A_MESSAGE]
-
-
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    """How long to wait. A date is taken from the upstream's own Date, so that no clock is
-    asked; without one it says nothing."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    asked = headers.get("retry-after")
-    if asked is None:
-        return _until_reset(headers)
-    seconds = _number(asked)
-    if seconds is not None:
-        return seconds
-    return _between(_date(headers.get("date")), _date(asked))
+def _object(said: Json) -> Mapping[str, Json]:
+    said = first_object(said)
+    error = said.get("error") if isinstance(said, dict) else None
+    return error if isinstance(error, dict) else {}
 
 
 def _until_reset(headers: Mapping[str, str]) -> float | None:
     """The longest wait of the limits that are used up."""
-    now = _date(headers.get("date"))
     waits = []
     for what in ("requests", "tokens", "input-tokens", "output-tokens"):
         limit = f"anthropic-ratelimit-{what}"
@@ -205,28 +136,7 @@ def _until_reset(headers: Mapping[str, str]) -> float | None:
             reset = datetime.fromisoformat(headers.get(f"{limit}-reset", ""))
         except ValueError:
             continue
-        wait = _between(now, reset)
+        wait = until(reset, headers)
         if wait is not None:
             waits.append(wait)
     return max(waits, default=None)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
-
-
-def _date(text: str | None) -> datetime | None:
-    try:
-        return parsedate_to_datetime(text or "")
-    except (ValueError, OverflowError):
-        return None
-
-
-def _between(start: datetime | None, end: datetime | None) -> float | None:
-    if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
-        return None
-    return max(0.0, (end - start).total_seconds())

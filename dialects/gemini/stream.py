@@ -19,9 +19,10 @@ from chat.events import (
 )
 from chat.request import Json
 from dialects.framing import Frame
-from dialects.gemini.errors import error_in_band, masked
+from dialects.gemini.errors import error_in_band
 from dialects.gemini.reasons import FAULTS, finish_of
 from dialects.gemini.usage import usage_of
+from dialects.upstream_words import masked
 
 
 class GeminiParser:

@@ -5,26 +5,15 @@
 
 from __future__ import annotations
 
-import math
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
-import orjson
-
-from chat.errors import Broken, Denied, GatewayError, Limit, Rejected, UpstreamError
+from chat.errors import Broken, GatewayError, Rejected, UpstreamError
 from chat.request import Json
+from dialects.retry_after import retry_after
+from dialects.upstream_errors import no_money, of_status
+from dialects.upstream_words import message_of, said_in, words_in
 
-LONGEST = 500
-"""Characters kept of an upstream's message."""
-
-_SECRET = re.compile(
-    r"((?i:bearer\s+|(?:api[-_ ]?key|token)[\"']?\s*[=:]\s*[\"']?))[^\s\"',;]{6,}"
-    r"|\b(?:sk|gsk|xai|tgp|hf)[-_][\w-]{6,}"
-    r"|\bAIza[\w-]{10,}"
-    r"|\b[0-9a-f]{32}\.[\w-]{8,}"
-)
 _CONTEXT = re.compile(
     r"(?:exceed|longer|greater|too (?:long|large)|maximum).{0,80}context"
     r"|context.{0,40}(?:exceed|too)|prompt (?:is )?too long",
@@ -37,6 +26,9 @@ _DENIED = re.compile(r"unauthori[sz]ed|forbidden|invalid api key", re.IGNORECASE
 _NO_MODEL = re.compile(r"model\b.{0,200}\bnot found|not found.{0,40}pulling", re.IGNORECASE)
 _MEMORY = re.compile(r"requires more (?:system )?memory|out of memory", re.IGNORECASE)
 
+_SPOKEN_FOR = (401, 402, 403, 404, 408, 429)
+"""Statuses that mean the same whatever the words are."""
+
 _WORDS = {"not_identified": "unauthorized", "model_not_found": "model not found"}
 """What clients of Ollama look for in the text."""
 
@@ -48,13 +40,13 @@ def render_error(error: GatewayError) -> Json:
 
 def parse_error(status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
     """An answer with a status of 400 or more."""
-    message = _tidy(_told(body)) or f"The upstream answered with HTTP {status}."
-    return _named(status, message, _retry_after(headers))
+    message = message_of(words_in(said_in(body)), status)
+    return _named(status, message, retry_after(headers))
 
 
 def in_band(line: dict[str, Json]) -> UpstreamError:
     """A line {"error": ...} in a stream that began well."""
-    message = _tidy(_message(line.get("error"))) or "The upstream reported an error."
+    message = message_of(words_in(line), None)
     status = line.get("status_code")
     if not isinstance(status, int) or not 400 <= status <= 599:
         status = _status_of(message)
@@ -72,89 +64,20 @@ def _status_of(message: str) -> int:
     return 500
 
 
-def _named(status: int, message: str, retry_after: float | None) -> UpstreamError:
+def _named(status: int, message: str, wait: float | None) -> UpstreamError:
+    code = None
     # Some versions answer a prompt that is too long with 500.
     if status not in (401, 403, 429) and _CONTEXT.search(message):
-        return Rejected(
-            message, upstream_status=status, fallback=True, code="context_length_exceeded"
-        )
-    if status == 429:
-        if _QUOTA.search(message):
-            return Denied(
-                message, upstream_status=status, code="insufficient_quota", retry_after=retry_after
-            )
-        return Limit(message, upstream_status=status, retry_after=retry_after)
-    if status in (401, 402, 403):
-        return Denied(message, upstream_status=status, retry_after=retry_after)
-    if status == 404:
-        code = "model_not_found" if "model" in message.lower() else None
+        code = "context_length_exceeded"
+    elif status == 404 and "model" in message.lower():
+        code = "model_not_found"
+    elif 400 <= status < 500 and status not in _SPOKEN_FOR and _LACKS.search(message):
+        # Another model may well have what this one lacks: tools, images, thinking.
+        code = "unsupported"
+    if code is not None:
         return Rejected(message, upstream_status=status, fallback=True, code=code)
-    if status >= 500 or status == 408:
-        return Broken(
-            message,
-            upstream_status=status,
-            retryable=not _MEMORY.search(message),
-            retry_after=retry_after,
-        )
-    # Another model may well have what this one lacks: tools, images, thinking.
-    lacks = _LACKS.search(message) is not None
-    return Rejected(
-        message, upstream_status=status, fallback=lacks, code="unsupported" if lacks else None
-    )
-
-
-def _told(body: bytes) -> str:
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        text = body.decode("utf-8", "replace").strip()
-        return "" if text.startswith("<") else text
-    if isinstance(answer, dict):
-        return _message(answer.get("error") or answer.get("message"))
-    return answer if isinstance(answer, str) else ""
-
-
-def _message(error: Json) -> str:
-    if isinstance(error, str):
-        return error
-    if isinstance(error, dict):
-        for field in ("message", "error"):
-            if isinstance(error.get(field), str):
-                return str(error[field])
-    return ""
-
-
-def _tidy(message: str) -> str:
-    return _SECRET.sub(r"\1***", message.strip())[:LONGEST]
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from retry-after-ms, or retry-after as seconds or as a date."""
-    milliseconds = _seconds(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = headers.get("retry-after")
-    seconds = _seconds(value)
-    if seconds is not None or value is None:
-        return seconds
-    then = _moment(value)
-    if then is None:
-        return None
-    # Against the upstream's own clock, where it tells it: ours may differ.
-    now = _moment(headers.get("date", ""))
-    return max(0.0, then - (time.time() if now is None else now))
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        number = float(value or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _moment(value: str) -> float | None:
-    try:
-        return parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError):
-        return None
+    if status == 429 and _QUOTA.search(message):
+        return no_money(message, upstream_status=status, retry_after=wait)
+    if status >= 500 and _MEMORY.search(message):
+        return Broken(message, upstream_status=status, retryable=False, retry_after=wait)
+    return of_status(status, message, upstream_status=status, retry_after=wait)

@@ -8,32 +8,16 @@ HTML. What to do about it follows from its code first and from the HTTP status s
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
-import orjson
-
-from chat.errors import (
-    Broken,
-    Denied,
-    GatewayError,
-    Limit,
-    Rejected,
-    Timeout,
-    UpstreamError,
-)
+from chat.errors import GatewayError, Limit, Rejected, UpstreamError
 from chat.request import Json
+from dialects.retry_after import retry_after, retry_info, seconds
+from dialects.upstream_errors import no_money, of_status
+from dialects.upstream_words import first_object, message_of, said_in, words_in
 
-LONGEST_MESSAGE = 500
-
-_SECRET = re.compile(
-    r"\b(?:sk|pk|rk|gsk)[-_][\w*.-]{6,}"
-    r"|\b(?:xai|hf|nvapi|ddc|tgp|key|csk|fw|r8|ghp|glpat)[-_](?=[\w*.-]*[\d*])[\w*.-]{6,}"
-    r"|\bAIza[\w*-]{10,}|(?<=Bearer )\S{6,}|\b[A-Za-z0-9_]{40,}\b"
-)
 _QUOTA = frozenset(
     {
         "insufficient_quota",
@@ -80,6 +64,8 @@ _STATUS_OF_WORD = {
     "timeout": 504,
     "timeout_error": 504,
 }
+_SPOKEN_FOR = (401, 402, 403, 408, 425, 429, 499)
+"""Statuses that mean the same whatever the words are."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
@@ -100,17 +86,9 @@ class _Said:
         return self.code, self.type
 
 
-def mask(message: str) -> str:
-    """At most 500 characters, and nothing in them that looks like a key."""
-    message = _SECRET.sub("[hidden]", message.strip())
-    if len(message) > LONGEST_MESSAGE:
-        message = message[: LONGEST_MESSAGE - 1] + "…"
-    return message
-
-
 def http_error(status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
     """An answer with a status of 400 or more."""
-    said = _read(body)
+    said = _said(said_in(body))
     return _classify(status, said, upstream_status=status, wait=_wait(headers, said))
 
 
@@ -132,35 +110,34 @@ def carries_error(body: Mapping[str, Json]) -> bool:
 def _classify(
     status: int, said: _Said, *, upstream_status: int | None, wait: float | None
 ) -> UpstreamError:
-    message = mask(said.message) or (
-        "The upstream reported an error."
-        if upstream_status is None
-        else f"The upstream failed with status {status}."
-    )
+    message = message_of(said.message, upstream_status)
     code = said.code or said.type or None
-    if status == 402 or _QUOTA.intersection(said.words):
-        return Denied(message, upstream_status=upstream_status, code="insufficient_quota")
-    if status == 429 or status == 498 or "rate_limit_exceeded" in said.words:
+    if _QUOTA.intersection(said.words):
+        return no_money(message, upstream_status=upstream_status)
+    if status == 498 or "rate_limit_exceeded" in said.words:
         return Limit(message, upstream_status=upstream_status, code=code, retry_after=wait)
-    if 400 <= status < 500 and status != 401 and _is_context(said):
+    if 400 <= status < 500 and status not in (401, 402, 429) and _is_context(said):
         return Rejected(message, upstream_status=400, fallback=True, code="context_length_exceeded")
-    if status in (401, 403):
-        return Denied(message, upstream_status=upstream_status, code=code)
-    if status in (408, 425, 499):
-        return Timeout(message, upstream_status=upstream_status, code=code, retryable=True)
-    if status == 504:
-        return Timeout(message, upstream_status=upstream_status, code=code, retry_after=wait)
-    if 400 <= status < 500:
-        return _rejected(status, message, said, code)
-    return Broken(message, upstream_status=upstream_status, code=code, retry_after=wait)
+    if 400 <= status < 500 and status not in _SPOKEN_FOR and _is_no_model(said):
+        return Rejected(
+            message,
+            upstream_status=status,
+            fallback=True,
+            param=said.param,
+            code="model_not_found",
+        )
+    return of_status(
+        status,
+        message,
+        upstream_status=upstream_status,
+        code=code,
+        param=said.param,
+        retry_after=wait,
+    )
 
 
-def _rejected(status: int, message: str, said: _Said, code: str | None) -> Rejected:
-    if "model_not_found" in said.words or _NO_MODEL.search(said.message):
-        code = "model_not_found"
-    # A path or a model that one host lacks is no fault of the request: the next may have it.
-    fallback = code == "model_not_found" or status in (404, 405, 410)
-    return Rejected(message, upstream_status=status, fallback=fallback, param=said.param, code=code)
+def _is_no_model(said: _Said) -> bool:
+    return "model_not_found" in said.words or _NO_MODEL.search(said.message) is not None
 
 
 def _is_context(said: _Said) -> bool:
@@ -172,47 +149,22 @@ def _is_context(said: _Said) -> bool:
     )
 
 
-def _read(body: bytes) -> _Said:
-    try:
-        return _said(orjson.loads(body))
-    except orjson.JSONDecodeError:
-        text = body[:4096].decode("utf-8", "replace").strip()
-        if not text or text.startswith("<"):
-            return _Said()
-        return _Said(message=text)
-
-
 def _said(body: Json) -> _Said:
-    if isinstance(body, list):
-        body = next((item for item in body if isinstance(item, dict)), {})
-    if isinstance(body, str):
-        return _Said(message=body)
+    words = words_in(body)
+    body = first_object(body)
     if not isinstance(body, dict):
-        return _Said()
-    error = body.get("error") or body
-    if isinstance(error, str):
-        return _Said(message=error, code=_word(body.get("code")), status=_status(body))
+        return _Said(message=words)
+    error = body.get("error")
     if not isinstance(error, dict):
-        return _Said()
+        error = body
     return _Said(
-        message=_message(error) or _message(body),
+        message=words,
         code=_word(error.get("code")),
         type=_word(error.get("type")),
         param=error["param"] if isinstance(error.get("param"), str) else None,
         status=_status(error) or _status(body),
-        retry_after=_retry_info(error),
+        retry_after=retry_info(error.get("details")),
     )
-
-
-def _message(error: Mapping[str, Json]) -> str:
-    for field in ("message", "detail", "error", "msg", "reason"):
-        value = error.get(field)
-        if isinstance(value, str) and value:
-            return value
-        if isinstance(value, list):
-            said = (item.get("msg") for item in value if isinstance(item, dict))
-            return "; ".join(text for text in said if isinstance(text, str))
-    return ""
 
 
 def _word(value: Json) -> str:
@@ -229,29 +181,11 @@ def _status(error: Mapping[str, Json]) -> int | None:
     return None
 
 
-def _retry_info(error: Mapping[str, Json]) -> float | None:
-    """google.rpc.RetryInfo, which Gemini's OpenAI door sends too."""
-    details = error.get("details")
-    for detail in details if isinstance(details, list) else ():
-        delay = detail.get("retryDelay") if isinstance(detail, dict) else None
-        if isinstance(delay, str):
-            return _duration(delay)
-    return None
-
-
 def _wait(headers: Mapping[str, str], said: _Said) -> float | None:
-    """Seconds to wait: retry-after-ms, retry-after, the body's word, the spent limits' reset."""
-    millis = _number(headers.get("retry-after-ms", ""))
-    if millis is not None:
-        return millis / 1000
-    after = headers.get("retry-after", "")
-    seconds = _number(after)
-    if seconds is not None:
-        return seconds
-    if after:
-        until = _until(after, headers.get("date", ""))
-        if until is not None:
-            return until
+    """What the headers tell, the body's word, the reset of the limits that are used up."""
+    wait = retry_after(headers)
+    if wait is not None:
+        return wait
     if said.retry_after is not None:
         return said.retry_after
     resets = [
@@ -262,28 +196,11 @@ def _wait(headers: Mapping[str, str], said: _Said) -> float | None:
     return max((reset for reset in resets if reset is not None), default=None)
 
 
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return max(value, 0.0) if math.isfinite(value) else None
-
-
-def _until(then: str, now: str) -> float | None:
-    """Between two HTTP dates, so that no clock of ours is asked."""
-    try:
-        gap = parsedate_to_datetime(then) - parsedate_to_datetime(now)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(gap.total_seconds(), 0.0)
-
-
 def _duration(text: str) -> float | None:
     """Go's way to write a time: 12ms, 1s, 6m0s."""
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        return _number(text)
+        return seconds(text)
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 

@@ -32,7 +32,6 @@ from chat.request import Json
 from dialects.anthropic import AnthropicDialect
 
 DIALECT = AnthropicDialect()
-DATE = "Sat, 21 Nov 2026 10:00:00 GMT"
 
 
 def body(kind: str, message: str, **more: Json) -> bytes:
@@ -52,13 +51,13 @@ def error(status: int, data: bytes = b"", **headers: str) -> UpstreamError:
         (402, "billing_error", Denied, False, True),
         (403, "permission_error", Denied, False, True),
         (404, "not_found_error", Rejected, False, True),
-        (408, "request_timeout", Broken, True, True),
+        (408, "request_timeout", Timeout, True, True),
         (409, "conflict_error", Rejected, False, False),
         (413, "request_too_large", Rejected, False, True),
         (422, "invalid_request_error", Rejected, False, False),
         (429, "rate_limit_error", Limit, False, True),
         (500, "api_error", Broken, True, True),
-        (504, "timeout_error", Broken, True, True),
+        (504, "timeout_error", Timeout, False, True),
         (529, "overloaded_error", Broken, True, True),
     ],
 )
@@ -71,35 +70,19 @@ def test_a_status_says_what_the_engine_should_do(
     assert (failure.retryable, failure.fallback) == (retryable, fallback)
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry_after": "7"}, 7),
-        ({"retry_after": "0.5"}, 0.5),
-        ({"retry_after": "7", "retry_after_ms": "1500"}, 1.5),
-        ({"retry_after": "Sat, 21 Nov 2026 10:00:30 GMT", "date": DATE}, 30),
-        ({"retry_after": "Sat, 21 Nov 2026 09:00:00 GMT", "date": DATE}, 0),
-        ({"retry_after": "Sat, 21 Nov 2026 10:00:30 GMT"}, None),
-        ({"retry_after": "soon"}, None),
-        ({"retry_after": "nan"}, None),
-        ({"retry_after": "-3"}, None),
-        ({}, None),
-        (
-            {
-                "anthropic_ratelimit_requests_remaining": "0",
-                "anthropic_ratelimit_requests_reset": "2026-11-21T10:00:12Z",
-                "anthropic_ratelimit_tokens_remaining": "50",
-                "anthropic_ratelimit_tokens_reset": "2026-11-21T10:01:00Z",
-                "date": DATE,
-            },
-            12,
-        ),
-    ],
-)
-def test_a_wait_is_read_wherever_it_is_told(headers: dict[str, str], seconds: float | None) -> None:
-    limit = error(429, body("rate_limit_error", "slow down"), **headers)
-    assert limit.retry_after == seconds
-    assert error(529, b"", **headers).retry_after == seconds
+def test_the_longest_reset_of_the_limits_used_up_is_the_wait() -> None:
+    headers = {
+        "anthropic_ratelimit_requests_remaining": "0",
+        "anthropic_ratelimit_requests_reset": "2026-11-21T10:00:12Z",
+        "anthropic_ratelimit_tokens_remaining": "50",
+        "anthropic_ratelimit_tokens_reset": "2026-11-21T10:01:00Z",
+        "anthropic_ratelimit_input_tokens_remaining": "0",
+        "anthropic_ratelimit_input_tokens_reset": "2026-11-21T10:00:09Z",
+        "date": "Sat, 21 Nov 2026 10:00:00 GMT",
+    }
+    assert error(429, b"", **headers).retry_after == 12
+    assert error(529, b"", **headers).retry_after == 12
+    assert error(429, b"", retry_after="7", **headers).retry_after == 7
 
 
 def test_no_money_is_denied_and_not_a_limit() -> None:
@@ -128,38 +111,6 @@ def test_a_model_that_is_not_there_may_be_asked_elsewhere() -> None:
 def test_a_thought_of_another_model_may_go_to_another_target() -> None:
     message = "messages.1.content.0: Invalid `signature` in `thinking` block"
     assert error(400, body("invalid_request_error", message)).fallback
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "The upstream answered HTTP 502."),
-        (b"<html><head><title>502 Bad\n Gateway</title>", "502 Bad Gateway"),
-        (b"<html>", "The upstream answered HTTP 502."),
-        (b"upstream  connect\nerror", "upstream connect error"),
-        (b'{"error":"words"}', "words"),
-        (b'{"detail":"words"}', "words"),
-        (b'{"error":{"type":"api_error"}}', "api_error"),
-        (b'[{"error":{"message":"words"}}]', "words"),
-        (b'"words"', "words"),
-        (b"[]", "The upstream answered HTTP 502."),
-        (b"\xff\xfe", "\ufffd\ufffd"),
-    ],
-)
-def test_the_upstreams_words_are_found_in_any_body(data: bytes, message: str) -> None:
-    assert error(502, data).message == message
-
-
-def test_a_message_is_short_and_shows_no_key() -> None:
-    key = "sk-ant-api03-abcdefghijk_LMN"
-    said = f"invalid x-api-key {key}, Bearer abc.def.ghi, AIzaSyD12345678 " + "x" * 600
-    failure = error(401, body("authentication_error", said))
-    assert "ant" not in failure.message
-    assert "abc.def" not in failure.message
-    assert "AIza" not in failure.message
-    assert len(failure.message) == 500
-    late = error(401, body("authentication_error", "x" * 495 + " " + key))
-    assert "sk-" not in late.message
 
 
 @given(st.integers(400, 599), st.binary(max_size=80), st.text(max_size=20))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat.errors import Broken, Denied, Rejected, UpstreamError
+from chat.errors import Broken, Denied, Rejected, Timeout, UpstreamError
 from chat.events import Finish, ReasoningDelta, Start, StreamEvent, TextDelta, ToolCallDelta, Usage
 from chat.fold import fold
 from chat.request import Json
@@ -210,7 +210,7 @@ def test_a_one_shot_answer_folds_into_its_parts() -> None:
         ("invalid_request_error", Rejected),
         ("request_too_large", Rejected),
         ("api_error", Broken),
-        ("timeout_error", Broken),
+        ("timeout_error", Timeout),
         ("a_new_error", Broken),
     ],
 )

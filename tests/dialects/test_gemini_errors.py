@@ -56,27 +56,6 @@ def test_the_delay_of_a_limit_stands_in_its_details(delay: Json, seconds: float 
     assert error.retry_after == seconds
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
-        ({"retry-after": "9"}, 9.0),
-        (
-            {
-                "retry-after": "Sat, 21 Nov 2026 10:00:30 GMT",
-                "date": "Sat, 21 Nov 2026 10:00:00 GMT",
-            },
-            30.0,
-        ),
-        ({"retry-after": "Sat, 21 Nov 2026 10:00:30 GMT"}, None),
-        ({"retry-after": "later", "date": "now"}, None),
-    ],
-)
-def test_headers_tell_the_delay_too(headers: dict[str, str], seconds: float | None) -> None:
-    assert failed(429, headers=headers).retry_after == seconds
-    assert failed(503, headers=headers).retry_after == seconds
-
-
 def test_the_quota_of_a_minute_is_a_short_rest_and_that_of_a_day_a_long_one() -> None:
     minute = failed(429, details=quota("GenerateRequestsPerMinutePerProject"))
     day = failed(429, details=quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier"))
@@ -87,13 +66,6 @@ def test_the_quota_of_a_minute_is_a_short_rest_and_that_of_a_day_a_long_one() ->
 
 def test_a_quota_of_zero_is_a_refusal_and_no_limit() -> None:
     error = failed(429, details=quota("InputTokensPerMinute-FreeTier", "0"))
-    assert isinstance(error, Denied)
-    assert error.status == 502
-
-
-@pytest.mark.parametrize("status", [401, 402, 403])
-def test_our_own_refused_key_is_never_the_callers(status: int) -> None:
-    error = failed(status)
     assert isinstance(error, Denied)
     assert error.status == 502
 
@@ -131,50 +103,12 @@ def test_a_wrong_request_is_rejected(
     assert error.message == message
 
 
-@pytest.mark.parametrize("status", [408, 499, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("status", [500, 501, 502, 503, 529])
 def test_a_fault_of_the_server_may_be_tried_again(status: int) -> None:
     error = failed(status)
     assert isinstance(error, Broken)
     assert error.retryable
     assert error.upstream_status == status
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"", "The upstream answered 503."),
-        (b"<html><body>Bad gateway</body></html>", "The upstream answered 503."),
-        (b"no healthy upstream", "no healthy upstream"),
-        (b'[{"error": {"message": "one of an array"}}]', "one of an array"),
-        (b'{"error": "only words"}', "only words"),
-        (b'{"message": "bare"}', "bare"),
-        (b"\xff\xfe", "\ufffd\ufffd"),
-        (b"17", "The upstream answered 503."),
-    ],
-)
-def test_any_body_gives_a_message(body: bytes, message: str) -> None:
-    assert DIALECT.parse_error(503, {}, body).message == message
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "AIzaSyD-abcdef0123456789_xyz",
-        "sk-proj-abcdefgh12345678",
-        "ya29.a0AfB_byC-1234",
-        "https://x/?key=hunter2",
-        "Bearer abc.def",
-    ],
-)
-def test_a_message_never_quotes_a_key(key: str) -> None:
-    error = failed(403, f"Consumer 'api_key:{key}' has been suspended.")
-    secret = key.rpartition("=")[2].rpartition(" ")[2]
-    assert secret not in error.message
-    assert "[key]" in error.message
-
-
-def test_a_message_has_at_most_500_characters() -> None:
-    assert len(failed(400, "x" * 9000).message) == 500
 
 
 @settings(max_examples=200, deadline=None)

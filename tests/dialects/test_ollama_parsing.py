@@ -197,8 +197,6 @@ def test_a_one_shot_answer_may_carry_an_error() -> None:
             True,
         ),
         (401, b'{"error":"unauthorized","signin_url":"u"}', Denied, None, False, True),
-        (402, b"", Denied, None, False, True),
-        (403, b"", Denied, None, False, True),
         (
             404,
             b'{"error":"model \'x\' not found"}',
@@ -208,7 +206,6 @@ def test_a_one_shot_answer_may_carry_an_error() -> None:
             True,
         ),
         (404, b"404 page not found", Rejected, None, False, True),
-        (408, b"", Broken, None, True, True),
         (413, b"", Rejected, None, False, False),
         (422, b"", Rejected, None, False, False),
         (429, b'{"error":"too many requests"}', Limit, None, False, True),
@@ -268,56 +265,6 @@ def test_an_error_line_has_the_kind_of_its_words(
     error = play(DIALECT, [orjson.dumps(line)]).error
     assert type(error) is kind
     assert error.code == code
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after": "7"}, 7),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
-        (
-            {
-                "retry-after": "Sat, 21 Nov 2026 09:30:30 GMT",
-                "date": "Sat, 21 Nov 2026 09:30:00 GMT",
-            },
-            30,
-        ),
-        ({"retry-after": "Sat, 21 Nov 2020 09:30:30 GMT"}, 0),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "-3"}, None),
-        ({"retry-after": "inf"}, None),
-        ({}, None),
-    ],
-)
-def test_retry_after_is_read_in_all_its_forms(
-    headers: dict[str, str], seconds: float | None
-) -> None:
-    assert DIALECT.parse_error(429, headers, b"").retry_after == seconds
-    assert DIALECT.parse_error(503, headers, b"").retry_after == seconds
-
-
-@pytest.mark.parametrize(
-    "secret",
-    [
-        "sk-proj-abcdef0123456789",
-        "0123456789abcdef0123456789abcdef.AbCdEfGh12",
-        "AIzaSyA1234567890abcdefg",
-        "Bearer opensesame99",
-        "api_key=opensesame99",
-    ],
-)
-def test_an_error_never_quotes_a_key(secret: str) -> None:
-    body = orjson.dumps({"error": f"bad key {secret} given"})
-    for status in (400, 401, 500):
-        message = DIALECT.parse_error(status, {}, body).message
-        assert secret.split("=")[-1].split()[-1] not in message
-        assert message.startswith("bad key ")
-        assert message.endswith(" given")
-
-
-def test_a_long_message_is_shortened() -> None:
-    assert len(DIALECT.parse_error(500, {}, b"x" * 4000).message) == 500
 
 
 @given(st.integers(400, 599), st.binary(max_size=60) | JSON_VALUES.map(orjson.dumps))
