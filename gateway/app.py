@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 
-import aiohttp
 from aiohttp import web
 
 from gateway.classifier_client import HttpClassifier
@@ -22,6 +21,7 @@ from gateway.monitor.recorder import MetricsRecorder
 from gateway.routes import chat, ops
 from gateway.services import SERVICES, ProviderDirectory, Services
 from gateway.settings import Settings
+from providers import http1
 from providers import registry as providers
 
 LOOK_AGAIN_S = 30.0
@@ -46,20 +46,15 @@ def build_app(
     ops.register(app)
 
     async def parts(app: web.Application) -> AsyncGenerator[None, None]:
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, limit_per_host=0, keepalive_timeout=30, ttl_dns_cache=60
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-            # Our own frame and body limits hold; a proxy's variables would send keys elsewhere.
-            trust_env=False,
-        ) as session:
-            app[SERVICES] = services = _services(settings, session, environment, access)
+        client = http1.Client()
+        try:
+            app[SERVICES] = services = _services(settings, client, environment, access)
             looking = asyncio.create_task(_look(services, looked))
             yield
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
+        finally:
+            await client.close()
 
     async def drain(app: web.Application) -> None:
         """The listener is closed already. Open answers may end by themselves for a while; those
@@ -89,13 +84,13 @@ def build_runner(app: web.Application, settings: Settings) -> web.AppRunner:
 
 def _services(
     settings: Settings,
-    session: aiohttp.ClientSession,
+    client: http1.Client,
     environment: Mapping[str, str],
     access: AccessLog | None,
 ) -> Services:
     registry = providers.build(
         settings.providers,
-        session,
+        client,
         environment=environment,
         limits={"idle_s": settings.attempts.idle_s, "one_shot_s": settings.attempts.one_shot_s},
     )
@@ -106,7 +101,7 @@ def _services(
         directory,
         settings.routes,
         settings.aliases,
-        HttpClassifier(settings.classifier, session),
+        HttpClassifier(settings.classifier, client),
         recorder,
         settings.classifier.on_failure,
     )
@@ -121,7 +116,7 @@ def _services(
     metrics.in_flight.set_function(lambda: len(pipeline.running))
     return Services(
         settings=settings,
-        session=session,
+        client=client,
         registry=registry,
         directory=directory,
         router=router,

@@ -13,18 +13,20 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-import aiohttp
 import orjson
-from multidict import CIMultiDict
-from yarl import URL
 
 from chat.request import Json
 from gateway.engine.ports import Opinion, Verdict
 from gateway.settings import Classifier
+from providers import http1
 
 FAILURES_TO_REST = 3
 REST_S = 1.0
 TIERS = ("local", "strong")
+HEADERS = b"Content-Type: application/json\r\n"
+IDLE_S = 30.0
+"""Longer than any deadline: that one is what counts."""
+FAILURES = {"cut": "its answer was cut", "malformed": "its answer makes no sense"}
 MAX_ANSWER = 65536
 """Bytes; a verdict has a few hundred."""
 
@@ -33,18 +35,16 @@ class HttpClassifier:
     def __init__(
         self,
         settings: Classifier,
-        session: aiohttp.ClientSession,
+        client: http1.Client,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._session = session
+        self._client = client
         self._clock = clock
-        self._url = URL(settings.url.rstrip("/") + "/classify")
-        self._headers = CIMultiDict({"Content-Type": "application/json"})
+        self._where = http1.address(settings.url.rstrip("/") + "/classify")
         self._cache: OrderedDict[str, tuple[float, Verdict]] = OrderedDict()
         self._failures = 0
         self._rests_until = 0.0
-        self._timeout = aiohttp.ClientTimeout()
 
     async def ask(self, prompt: str) -> Opinion:
         began = self._clock()
@@ -62,8 +62,8 @@ class HttpClassifier:
                 verdict, failure = await self._asked(text)
         except TimeoutError:
             failure = f"no answer in {self._settings.timeout_ms:.0f} ms"
-        except (aiohttp.ClientError, OSError):
-            failure = "it cannot be reached"
+        except http1.Fault as fault:
+            failure = FAILURES.get(fault.kind, "it cannot be reached")
         ended = self._clock()
         if verdict is not None:
             self._failures = 0
@@ -75,16 +75,17 @@ class HttpClassifier:
         return Opinion(verdict, (ended - began) * 1000, failure)
 
     async def _asked(self, text: str) -> tuple[Verdict | None, str | None]:
-        async with self._session.post(
-            self._url,
-            data=orjson.dumps({"message": text}),
-            headers=self._headers,
-            timeout=self._timeout,
-            allow_redirects=False,
-        ) as response:
-            body = await response.content.read(MAX_ANSWER)
-            if response.status != 200:
-                return None, f"it answered HTTP {response.status}"
+        answer = await self._client.ask(
+            "POST", self._where, HEADERS, orjson.dumps({"message": text}), idle_s=IDLE_S
+        )
+        try:
+            body = await answer.read()
+            while not answer.ended and len(body) < MAX_ANSWER:
+                body += await answer.read()
+        finally:
+            answer.let_go()
+        if answer.status != 200:
+            return None, f"it answered HTTP {answer.status}"
         try:
             return _verdict(orjson.loads(body)), None
         except (orjson.JSONDecodeError, ValueError, KeyError, TypeError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import aiohttp
 from aiohttp import web
 
 from gateway.engine.pipeline import Pipeline
@@ -13,6 +12,7 @@ from gateway.engine.ports import Provider
 from gateway.engine.routing import Router
 from gateway.monitor.metrics import Metrics
 from gateway.settings import Settings
+from providers import http1
 from providers.registry import Registry
 
 
@@ -58,7 +58,7 @@ def _pairs(known: Mapping[str, Sequence[str]]) -> set[tuple[str, str]]:
 @dataclass(slots=True)
 class Services:
     settings: Settings
-    session: aiohttp.ClientSession
+    client: http1.Client
     registry: Registry
     directory: ProviderDirectory
     router: Router

@@ -25,7 +25,7 @@ class AnthropicProvider(HttpProvider):
     def model_infos(self, body: Json) -> list[ModelInfo]:
         rows = body.get("data", []) if isinstance(body, dict) else []
         return [
-            ModelInfo(row["id"])
+            ModelInfo(row["id"], row.get("max_input_tokens"), row.get("max_tokens"))
             for row in rows
             if isinstance(row, dict) and isinstance(row.get("id"), str)
         ]

@@ -8,32 +8,27 @@ UpstreamError; the socket is closed as soon as the caller stops reading.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import ClassVar, Literal
 
-import aiohttp
 import orjson
-from multidict import CIMultiDict
-from yarl import URL
 
-from chat.errors import BadRequest, Broken, Refused, Timeout, UpstreamError
+from chat.errors import BadRequest, Broken, Denied, Refused, Timeout, UpstreamError
 from chat.events import Batch, StreamEvent
 from chat.request import ChatRequest, Json
 from dialects.base import OutboundDialect, Parser
 from dialects.framing import Frame
+from providers import http1
+from providers.embeddings import EmbeddingRequest, Embeddings
 
 MAX_BODY = 64 * 2**20
 """Bytes of a one-shot answer; more is a fault."""
 MAX_ERROR_BODY = 64 * 2**10
 DRAIN_S = 0.1
-TRANSPORT = (aiohttp.ClientError, TimeoutError, OSError)
-"""What the transport throws, to be named before it leaves."""
 CHECK_S = 3.0
-CHECK_TIMEOUT = aiohttp.ClientTimeout(total=CHECK_S, sock_connect=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +40,8 @@ class ProviderRow:
     base_url: str
     key: str | None = field(default=None, repr=False)
     default_model: str | None = None
+    fallback_models: tuple[str, ...] = ()
+    """Asked in this order when the default one fails, where only the provider is named."""
     models: tuple[str, ...] = ()
     check: str | None = None
     quirks: Mapping[str, Json] = field(default_factory=dict)
@@ -52,10 +49,17 @@ class ProviderRow:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One model that a provider has. `context` in tokens, where it says."""
+    """One model that a provider has. What it does not say is None.
+
+    `context` and `output` (the longest answer) in tokens; `capabilities` in Ollama's words:
+    completion, tools, vision, thinking, embedding. `details`: an Ollama's own row of the model.
+    """
 
     id: str
     context: int | None = None
+    output: int | None = None
+    capabilities: frozenset[str] | None = None
+    details: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class HttpProvider:
         self,
         row: ProviderRow,
         dialect: OutboundDialect,
-        session: aiohttp.ClientSession,
+        client: http1.Client,
         *,
         idle_s: float = 60,
         one_shot_s: float = 600,
@@ -84,10 +88,10 @@ class HttpProvider:
         self.row = row
         self.name = row.name
         self.dialect = dialect
-        self._session = session
+        self._client = client
         self._base = row.base_url.rstrip("/")
-        self._urls: dict[tuple[str, bool], URL] = {}
-        self._headers = CIMultiDict(
+        self._urls: dict[tuple[str, bool], http1.Address] = {}
+        self._head = _lines(
             {
                 "Content-Type": "application/json",
                 "Accept": "application/json, text/event-stream, application/x-ndjson",
@@ -96,9 +100,7 @@ class HttpProvider:
                 **self.headers(),
             }
         )
-        self._stream_timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=idle_s)
-        # Not `total`: its timer context costs 8 µs of a request. `_bounded` keeps the time.
-        self._one_shot_timeout = aiohttp.ClientTimeout(sock_connect=5, sock_read=one_shot_s)
+        self._idle_s = idle_s
         self._one_shot_s = one_shot_s
 
     # What an adapter may answer differently.
@@ -121,18 +123,27 @@ class HttpProvider:
     def models_url(self) -> str:
         return self._base + "/models"
 
+    async def embed(self, request: EmbeddingRequest, model: str) -> Embeddings:
+        """Vectors, in the order of the inputs. Raises UpstreamError, or BadRequest where this
+        upstream has no embeddings."""
+        raise BadRequest(
+            f"The provider {self.name!r} has no embeddings. Name a model of another one.",
+            param="model",
+            code="embeddings_unsupported",
+        )
+
     # What the engine asks.
 
     async def stream(self, request: ChatRequest, model: str) -> AsyncGenerator[Batch, None]:
         """Events in batches, one for each read. Raises UpstreamError."""
         body = self.adapt(self.dialect.build_request(request, model), request)
-        async with self._opened(model, True, _packed(body)) as response:
-            if _is_json(response):
-                yield self.dialect.parse_response(await _json_body(response, self._one_shot_s))
+        async with self._opened(model, True, _packed(body)) as answer:
+            if _is_json(answer):
+                yield self.dialect.parse_response(await _json_body(answer, self._one_shot_s))
                 return
             decoder = self.dialect.framing.decoder()
             parser = self.dialect.parser()
-            read = response.content.readany
+            read = answer.read
             while not parser.done and (chunk := await read()):
                 batch, failure = _parsed(parser, decoder.feed(chunk))
                 if batch:
@@ -148,25 +159,25 @@ class HttpProvider:
             last = parser.close()
             if last:
                 yield last
-            await _drained(response)
+            await _drained(answer)
 
     async def whole(self, request: ChatRequest, model: str) -> Batch:
         """Events of one whole answer. Raises UpstreamError."""
         body = self.adapt(self.dialect.build_request(request, model), request)
-        async with self._opened(model, False, _packed(body)) as response:
-            return self.dialect.parse_response(await _json_body(response, self._one_shot_s))
+        async with self._opened(model, False, _packed(body)) as answer:
+            return self.dialect.parse_response(await _json_body(answer, self._one_shot_s))
 
     async def relay(
         self, body: dict[str, Json], model: str, stream: bool
     ) -> AsyncGenerator[Sequence[Frame], None]:
         """The upstream's own frames, untouched, a batch for each read. A body that is no stream
         comes as one frame. Raises UpstreamError."""
-        async with self._opened(model, stream, _packed(body)) as response:
-            if not stream or _is_json(response):
-                yield (Frame(await _bounded(response, MAX_BODY, self._one_shot_s)),)
+        async with self._opened(model, stream, _packed(body)) as answer:
+            if not stream or _is_json(answer):
+                yield (Frame(await _bounded(answer, MAX_BODY, self._one_shot_s)),)
                 return
             decoder = self.dialect.framing.decoder()
-            read = response.content.readany
+            read = answer.read
             while chunk := await read():
                 frames = decoder.feed(chunk)
                 if frames:
@@ -177,101 +188,106 @@ class HttpProvider:
 
     async def relay_whole(self, body: dict[str, Json], model: str) -> dict[str, Json]:
         """The upstream's own answer as it is. Raises UpstreamError."""
-        async with self._opened(model, False, _packed(body)) as response:
-            answer = await _json_body(response, self._one_shot_s)
+        async with self._opened(model, False, _packed(body)) as answer:
+            return self._object(await _json_body(answer, self._one_shot_s))
+
+    async def asked(self, path: str, body: dict[str, Json]) -> dict[str, Json]:
+        """A JSON question that is no chat, at `path` under the base. Raises UpstreamError."""
+        where = http1.address(self._base + path)
+        async with Opened(self, "POST", where, _packed(body), self._one_shot_s) as answer:
+            return self._object(await _json_body(answer, self._one_shot_s))
+
+    def _object(self, answer: Json) -> dict[str, Json]:
         if not isinstance(answer, dict):
             raise Broken(f"{self.name} answered with what is no JSON object.", code="malformed")
         return answer
 
     async def models(self) -> Sequence[ModelInfo]:
         """Asks the upstream. Raises UpstreamError."""
-        try:
-            async with self._session.get(
-                self.models_url(),
-                headers=self._headers,
-                timeout=CHECK_TIMEOUT,
-                allow_redirects=False,
-            ) as response:
-                if response.status >= 400:
-                    raise await self.refusal(response)
-                return self.model_infos(await _json_body(response, CHECK_S))
-        except TRANSPORT as fault:
-            raise _named(fault, self.name) from None
+        async with self._looked(self.models_url()) as answer:
+            return self.model_infos(await _json_body(answer, CHECK_S))
 
     async def check(self) -> Health:
         """A cheap question with our key. Never raises UpstreamError: the answer is the health."""
         if self.row.check is None:
             return Health("unchecked")
         try:
-            async with self._session.get(
-                self._base + self.row.check,
-                headers=self._headers,
-                timeout=CHECK_TIMEOUT,
-                allow_redirects=False,
-            ) as response:
-                if response.status in (401, 403):
-                    return Health("denied", f"HTTP {response.status}: the key was refused")
-                if response.status >= 400:
-                    return Health("failing", f"HTTP {response.status}")
+            async with asyncio.timeout(CHECK_S), self._looked(self._base + self.row.check):
                 return Health("connected")
-        except TRANSPORT as fault:
-            return Health("unreachable", _named(fault, self.name).message)
+        except (Refused, Timeout) as fault:
+            return Health("unreachable", fault.message)
+        except TimeoutError:
+            return Health("unreachable", f"{self.name} gave no answer in {CHECK_S:.0f} s.")
+        except Denied as refusal:
+            return Health("denied", f"HTTP {refusal.upstream_status}: the key was refused")
+        except UpstreamError as failure:
+            return Health("failing", failure.message)
 
-    def _opened(self, model: str, stream: bool, body: bytes) -> _Opened:
-        url = self._urls.get((model, stream))
-        if url is None:
+    def _looked(self, url: str) -> Opened:
+        return Opened(self, "GET", http1.address(url), b"", CHECK_S)
+
+    def _opened(self, model: str, stream: bool, body: bytes) -> Opened:
+        where = self._urls.get((model, stream))
+        if where is None:
             # Bounded, since a caller can name any model.
             if len(self._urls) > 1000:
                 self._urls.clear()
-            url = self._urls[model, stream] = URL(self.url(model, stream), encoded=True)
-        return _Opened(self, url, body, self._stream_timeout if stream else self._one_shot_timeout)
+            where = self._urls[model, stream] = http1.address(self.url(model, stream))
+        return Opened(self, "POST", where, body, self._idle_s if stream else self._one_shot_s)
 
-    async def post(
-        self, url: URL, body: bytes, limits: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
-        return await self._session.post(
-            url, data=body, headers=self._headers, timeout=limits, allow_redirects=False
-        )
+    async def ask(
+        self, method: Literal["GET", "POST"], where: http1.Address, body: bytes, idle_s: float
+    ) -> http1.Answer:
+        """With our headers and key. Raises http1.Fault."""
+        return await self._client.ask(method, where, self._head, body, idle_s=idle_s)
 
-    async def refusal(self, response: aiohttp.ClientResponse) -> UpstreamError:
+    async def refusal(self, answer: http1.Answer) -> UpstreamError:
         """What an answer without status 200 says."""
-        body = await _bounded(response, MAX_ERROR_BODY, CHECK_S, cut=True)
-        if response.status < 400:
+        body = await _bounded(answer, MAX_ERROR_BODY, CHECK_S, cut=True)
+        if answer.status < 400:
             return Broken(
-                f"{self.name} answered HTTP {response.status}, which is no answer.",
-                upstream_status=response.status,
+                f"{self.name} answered HTTP {answer.status}, which is no answer.",
+                upstream_status=answer.status,
                 retryable=False,
             )
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return self.dialect.parse_error(response.status, headers, body)
+        return self.dialect.parse_error(answer.status, answer.headers(), body)
 
 
-class _Opened:
+class Opened:
     """`async with`: an answer with status 200; anything else is raised as UpstreamError, also
     what the transport throws inside. A class and no generator, which would cost 4 µs more."""
 
-    __slots__ = ("_body", "_provider", "_response", "_timeout", "_url")
+    __slots__ = ("_answer", "_body", "_idle_s", "_method", "_provider", "_where")
 
     def __init__(
-        self, provider: HttpProvider, url: URL, body: bytes, timeout: aiohttp.ClientTimeout
+        self,
+        provider: HttpProvider,
+        method: Literal["GET", "POST"],
+        where: http1.Address,
+        body: bytes,
+        idle_s: float,
     ) -> None:
         self._provider = provider
-        self._url = url
+        self._method: Literal["GET", "POST"] = method
+        self._where = where
         self._body = body
-        self._timeout = timeout
-        self._response: aiohttp.ClientResponse | None = None
+        self._idle_s = idle_s
+        self._answer: http1.Answer | None = None
 
-    async def __aenter__(self) -> aiohttp.ClientResponse:
+    async def __aenter__(self) -> http1.Answer:
+        provider = self._provider
         try:
-            self._response = await self._provider.post(self._url, self._body, self._timeout)
-            if self._response.status != 200:
-                raise await self._provider.refusal(self._response)
-        except BaseException as fault:
+            answer = await provider.ask(self._method, self._where, self._body, self._idle_s)
+            self._answer = answer
+            if answer.status != 200:
+                raise await provider.refusal(answer)
+        except http1.Fault as fault:
             self._let_go()
-            if isinstance(fault, TRANSPORT):
-                raise _named(fault, self._provider.name) from None
+            raise _named(fault, provider.name) from None
+        except BaseException:
+            self._let_go()
             raise
-        return self._response
+        return answer
 
     async def __aexit__(
         self,
@@ -280,14 +296,12 @@ class _Opened:
         traceback: TracebackType | None,
     ) -> None:
         self._let_go()
-        if isinstance(fault, TRANSPORT):
+        if isinstance(fault, http1.Fault):
             raise _named(fault, self._provider.name) from None
 
     def _let_go(self) -> None:
-        """An answer that was read to its end went back to the pool; any other is closed."""
-        response = self._response
-        if response is not None and not response.closed:
-            response.release() if response.content.at_eof() else response.close()
+        if self._answer is not None:
+            self._answer.let_go()
 
 
 def _packed(body: dict[str, Json]) -> bytes:
@@ -311,32 +325,30 @@ def _parsed(
     return batch, None
 
 
-async def _drained(response: aiohttp.ClientResponse) -> None:
+async def _drained(answer: http1.Answer) -> None:
     """Waits a moment for the end of the body behind the terminator, so that the connection can
     be used again. What comes there is not read."""
-    if response.content.at_eof():
+    if answer.ended:
         return
     try:
         async with asyncio.timeout(DRAIN_S):
-            await response.content.readany()
-    except TRANSPORT:
+            await answer.read()
+    except (TimeoutError, http1.Fault):
         return
 
 
-def _is_json(response: aiohttp.ClientResponse) -> bool:
+def _is_json(answer: http1.Answer) -> bool:
     """A whole JSON body although a stream was asked."""
-    return response.content_type == "application/json"
+    return answer.content_type() == b"application/json"
 
 
-async def _bounded(
-    response: aiohttp.ClientResponse, limit: int, seconds: float, *, cut: bool = False
-) -> bytes:
+async def _bounded(answer: http1.Answer, limit: int, seconds: float, *, cut: bool = False) -> bytes:
     """The body, at most `limit` bytes (longer ones are cut, or raised as Broken), and not in
-    drops: what takes longer than `seconds` is raised as TimeoutError."""
+    drops: what takes longer than `seconds` is raised as Fault("idle")."""
     ends = time.monotonic() + seconds
     parts: list[bytes] = []
     size = 0
-    while chunk := await response.content.readany():
+    while chunk := await answer.read():
         size += len(chunk)
         parts.append(chunk)
         if size > limit:
@@ -344,12 +356,12 @@ async def _bounded(
                 return b"".join(parts)[:limit]
             raise Broken(f"The upstream sent an answer of more than {limit} bytes.")
         if time.monotonic() > ends:
-            raise TimeoutError
+            raise http1.Fault("idle")
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def _json_body(response: aiohttp.ClientResponse, seconds: float) -> Json:
-    body = await _bounded(response, MAX_BODY, seconds)
+async def _json_body(answer: http1.Answer, seconds: float) -> Json:
+    body = await _bounded(answer, MAX_BODY, seconds)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -357,25 +369,32 @@ async def _json_body(response: aiohttp.ClientResponse, seconds: float) -> Json:
         raise Broken(f"The upstream answered with {what}.", code="malformed") from None
 
 
-def _named(fault: Exception, name: str) -> UpstreamError:
-    """The transport's exceptions, by what the engine should do about them. The messages are our
-    own: an exception's text may hold an address with a key in it."""
-    if isinstance(fault, aiohttp.ClientConnectorDNSError):
-        return Refused(f"{name}: its host name cannot be resolved.", code="dns")
-    if isinstance(fault, aiohttp.ClientSSLError | ssl.SSLError):
-        return Refused(f"{name}: no trusted TLS connection.", code="tls", retryable=False)
-    if isinstance(fault, aiohttp.ConnectionTimeoutError):
-        return Refused(f"{name}: no connection in time.", code="connect_timeout")
-    if isinstance(fault, aiohttp.ClientConnectorError):
-        return Refused(f"{name}: the connection was refused.", code="refused")
-    if isinstance(fault, TimeoutError):
-        return Timeout(f"{name} stayed silent for too long.", code="idle")
-    if isinstance(fault, aiohttp.ServerDisconnectedError):
-        return Refused(f"{name} closed the connection without an answer.", code="disconnected")
-    if isinstance(fault, aiohttp.ClientPayloadError):
-        return Broken(f"{name}'s answer was cut.", code="cut")
-    if isinstance(fault, aiohttp.ClientResponseError):
-        return Broken(f"{name} answered what is not HTTP.", code="malformed")
-    if isinstance(fault, OSError):
-        return Broken(f"{name}: the connection was lost.", code="reset")
-    return Broken(f"{name}: the transport failed.", code="transport")
+def _lines(headers: Mapping[str, str]) -> bytes:
+    """Headers as they go over the wire. Raises ValueError for what would break a line."""
+    text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    if text.count("\r") != len(headers) or text.count("\n") != len(headers):
+        raise ValueError("a key must not hold a line break")
+    return text.encode("latin-1")
+
+
+WORDS: dict[http1.FaultKind, str] = {
+    "dns": "its host name cannot be resolved.",
+    "tls": "no trusted TLS connection.",
+    "connect_timeout": "no connection in time.",
+    "refused": "the connection was refused.",
+    "idle": "it stayed silent for too long.",
+    "disconnected": "it closed the connection without an answer.",
+    "cut": "its answer was cut.",
+    "malformed": "it answered what is not HTTP.",
+}
+
+
+def _named(fault: http1.Fault, name: str) -> UpstreamError:
+    """The transport's fault, by what the engine should do about it."""
+    kind = fault.kind
+    message = f"{name}: {WORDS[kind]}"
+    if kind == "idle":
+        return Timeout(message, code=kind)
+    if kind in ("cut", "malformed"):
+        return Broken(message, code=kind)
+    return Refused(message, code=kind, retryable=kind != "tls")

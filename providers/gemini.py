@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from chat.request import Json
 from providers.base import HttpProvider, ModelInfo
+from providers.embeddings import EmbeddingRequest, Embeddings, checked
 
 
 class GeminiProvider(HttpProvider):
@@ -25,7 +26,40 @@ class GeminiProvider(HttpProvider):
     def model_infos(self, body: Json) -> list[ModelInfo]:
         rows = body.get("models", []) if isinstance(body, dict) else []
         return [
-            ModelInfo(row["name"].removeprefix("models/"), row.get("inputTokenLimit"))
+            ModelInfo(
+                row["name"].removeprefix("models/"),
+                row.get("inputTokenLimit"),
+                row.get("outputTokenLimit"),
+                _capabilities(row),
+            )
             for row in rows
             if isinstance(row, dict) and isinstance(row.get("name"), str)
         ]
+
+    async def embed(self, request: EmbeddingRequest, model: str) -> Embeddings:
+        """By :batchEmbedContents, which takes one text or many. Gemini counts no tokens here."""
+        settings: dict[str, Json] = {"model": f"models/{model}"}
+        if request.dimensions is not None:
+            settings["outputDimensionality"] = request.dimensions
+        if request.task is not None:
+            settings["taskType"] = request.task
+        questions = [
+            {**settings, "content": {"parts": [{"text": text}]}} for text in request.texts()
+        ]
+        path = f"/models/{quote(model, safe='-._~')}:batchEmbedContents"
+        answer = await self.asked(path, {"requests": questions})
+        rows = answer.get("embeddings")
+        vectors = [row.get("values") for row in rows] if isinstance(rows, list) else None
+        return Embeddings(checked(vectors, request), None)
+
+
+def _capabilities(row: dict[str, Json]) -> frozenset[str] | None:
+    methods = row.get("supportedGenerationMethods")
+    if not isinstance(methods, list):
+        return None
+    if "generateContent" in methods:
+        # The list says nothing of tools and pictures; every Gemini that talks has both.
+        return frozenset({"completion", "tools", "vision"}) | (
+            {"thinking"} if row.get("thinking") else set()
+        )
+    return frozenset({"embedding"}) if "embedContent" in methods else frozenset()

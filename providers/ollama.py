@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from chat.request import Json
 from providers.base import HttpProvider, ModelInfo
+from providers.embeddings import EmbeddingRequest, Embeddings, checked
 
 
 class OllamaProvider(HttpProvider):
@@ -20,7 +21,33 @@ class OllamaProvider(HttpProvider):
     def model_infos(self, body: Json) -> list[ModelInfo]:
         rows = body.get("models", []) if isinstance(body, dict) else []
         return [
-            ModelInfo(row["model"].removesuffix(":latest"))
+            ModelInfo(
+                row["model"].removesuffix(":latest"),
+                capabilities=_capabilities(row.get("capabilities")),
+                details=row,
+            )
             for row in rows
             if isinstance(row, dict) and isinstance(row.get("model"), str)
         ]
+
+    async def show(self, model: str) -> dict[str, Json]:
+        """The model's own /api/show. Raises UpstreamError, 404 when it is not there."""
+        return await self.asked("/api/show", {"model": model})
+
+    async def embed(self, request: EmbeddingRequest, model: str) -> Embeddings:
+        body: dict[str, Json] = {"model": model, "input": list(request.texts())}
+        if request.dimensions is not None:
+            body["dimensions"] = request.dimensions
+        if request.truncate is not None:
+            body["truncate"] = request.truncate
+        answer = await self.asked("/api/embed", body)
+        tokens = answer.get("prompt_eval_count")
+        return Embeddings(
+            checked(answer.get("embeddings"), request), tokens if isinstance(tokens, int) else None
+        )
+
+
+def _capabilities(said: Json) -> frozenset[str] | None:
+    if not isinstance(said, list):
+        return None
+    return frozenset(word for word in said if isinstance(word, str))

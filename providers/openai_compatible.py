@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from chat.request import Json
 from providers.base import HttpProvider, ModelInfo
+from providers.embeddings import EmbeddingRequest, Embeddings, checked
 
 
 class OpenAiCompatibleProvider(HttpProvider):
@@ -18,7 +19,64 @@ class OpenAiCompatibleProvider(HttpProvider):
         # Together answers a bare list, everyone else {"data": [...]}.
         rows = body if isinstance(body, list) else body.get("data", [])
         return [
-            ModelInfo(row["id"], row.get("context_length") or row.get("max_model_len"))
+            ModelInfo(row["id"], _context(row), _whole(row.get("max_output")), _capabilities(row))
             for row in rows
             if isinstance(row, dict) and isinstance(row.get("id"), str)
         ]
+
+    async def embed(self, request: EmbeddingRequest, model: str) -> Embeddings:
+        """As floats, which every host has; base64 is for callers."""
+        single = len(request.inputs) == 1
+        body: dict[str, Json] = {
+            **request.extra,
+            "model": model,
+            "input": request.inputs[0] if single else list(request.inputs),
+            "encoding_format": "float",
+        }
+        if request.dimensions is not None:
+            body["dimensions"] = request.dimensions
+        answer = await self.asked("/embeddings", body)
+        rows = answer.get("data")
+        vectors = None
+        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            ordered = sorted(rows, key=lambda row: _whole(row.get("index")) or 0)
+            vectors = [row.get("embedding") for row in ordered]
+        usage = answer.get("usage")
+        tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        return Embeddings(checked(vectors, request), _whole(tokens))
+
+
+def _whole(value: Json) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _context(row: dict[str, Json]) -> int | None:
+    """OpenRouter, Together and Groq, vLLM, and llama.cpp each have a word for it."""
+    meta = row.get("meta")
+    return (
+        _whole(row.get("context_length"))
+        or _whole(row.get("context_window"))
+        or _whole(row.get("max_model_len"))
+        or (
+            _whole(meta.get("n_ctx")) or _whole(meta.get("n_ctx_train"))
+            if isinstance(meta, dict)
+            else None
+        )
+    )
+
+
+def _capabilities(row: dict[str, Json]) -> frozenset[str] | None:
+    """OpenRouter lists modalities and parameters, Together a type; others say nothing."""
+    if row.get("type") == "embedding":
+        return frozenset({"embedding"})
+    architecture, parameters = row.get("architecture"), row.get("supported_parameters")
+    if not isinstance(architecture, dict) or not isinstance(parameters, list):
+        return None
+    found = {"completion"}
+    if "image" in (architecture.get("input_modalities") or ()):
+        found.add("vision")
+    if "tools" in parameters:
+        found.add("tools")
+    if "reasoning" in parameters:
+        found.add("thinking")
+    return frozenset(found)

@@ -17,14 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from chat.errors import UpstreamError
 from chat.request import Json
 from dialects.anthropic import AnthropicDialect
 from dialects.gemini import GeminiDialect
 from dialects.ollama import OllamaDialect
 from dialects.openai import OpenAiDialect, OpenAiQuirks
+from providers import facts, http1
 from providers.anthropic import AnthropicProvider
 from providers.base import Health, HttpProvider, ModelInfo, ProviderRow
 from providers.gemini import GeminiProvider
@@ -43,6 +42,8 @@ ROW_FIELDS = frozenset(
         "needs_key",
         "default_model",
         "default_model_env",
+        "fallback_models",
+        "fallback_models_env",
         "models",
         "check",
         "quirks",
@@ -117,10 +118,17 @@ def _row(name: str, row: Mapping[str, Json], environment: Mapping[str, str]) -> 
         key=key or None,
         default_model=environment.get(row.get("default_model_env") or "")
         or row.get("default_model"),
+        fallback_models=_names(environment.get(row.get("fallback_models_env") or ""))
+        or tuple(row.get("fallback_models", ())),
         models=tuple(row.get("models", ())),
         check=row.get("check", "/models" if kind == "openai" else None),
         quirks=row.get("quirks", {}),
     )
+
+
+def _names(value: str | None) -> tuple[str, ...]:
+    """ "a, b" -> ("a", "b")."""
+    return tuple(name for part in (value or "").split(",") if (name := part.strip()))
 
 
 def _quirks(row: ProviderRow) -> OpenAiQuirks:
@@ -132,17 +140,17 @@ def _quirks(row: ProviderRow) -> OpenAiQuirks:
     return OpenAiQuirks(**row.quirks)
 
 
-Maker = Callable[[ProviderRow, aiohttp.ClientSession, Mapping[str, Any]], HttpProvider]
+Maker = Callable[[ProviderRow, http1.Client, Mapping[str, Any]], HttpProvider]
 
 KINDS: dict[str, Maker] = {
-    "openai": lambda row, session, limits: OpenAiCompatibleProvider(
-        row, OpenAiDialect(_quirks(row)), session, **limits
+    "openai": lambda row, client, limits: OpenAiCompatibleProvider(
+        row, OpenAiDialect(_quirks(row)), client, **limits
     ),
-    "anthropic": lambda row, session, limits: AnthropicProvider(
-        row, AnthropicDialect(), session, **limits
+    "anthropic": lambda row, client, limits: AnthropicProvider(
+        row, AnthropicDialect(), client, **limits
     ),
-    "gemini": lambda row, session, limits: GeminiProvider(row, GeminiDialect(), session, **limits),
-    "ollama": lambda row, session, limits: OllamaProvider(row, OllamaDialect(), session, **limits),
+    "gemini": lambda row, client, limits: GeminiProvider(row, GeminiDialect(), client, **limits),
+    "ollama": lambda row, client, limits: OllamaProvider(row, OllamaDialect(), client, **limits),
 }
 
 
@@ -168,8 +176,8 @@ class Registry:
             try:
                 self.found[provider.name] = tuple(await provider.models())
             except UpstreamError:
-                # The list is a convenience: named models are asked whether listed or not.
-                self.found.pop(provider.name, None)
+                # The last list stays: it is a convenience, named models are asked in any case.
+                return
 
     def default_model(self, name: str) -> str | None:
         """What a bare provider stands for. An Ollama has what its owner pulled: when that is
@@ -188,6 +196,7 @@ class Registry:
                 dict.fromkeys(
                     (
                         *((provider.row.default_model,) if provider.row.default_model else ()),
+                        *provider.row.fallback_models,
                         *provider.row.models,
                         *(info.id for info in self.found.get(name, ())),
                     )
@@ -195,6 +204,14 @@ class Registry:
             )
             for name, provider in self.providers.items()
         }
+
+    def info(self, provider: str, model: str) -> ModelInfo:
+        """What its upstream says of a model, completed by what is known of its family."""
+        bare = model.removesuffix(":latest")
+        said = next(
+            (info for info in self.found.get(provider, ()) if info.id in (model, bare)), None
+        )
+        return facts.completed(said or ModelInfo(model))
 
     def nearest(self, name: str, extra: Iterable[str] = ()) -> list[str]:
         """At most three names that resemble `name`, for an error that helps."""
@@ -209,7 +226,7 @@ class Registry:
 
 def build(
     configured: Mapping[str, Mapping[str, Json]],
-    session: aiohttp.ClientSession,
+    client: http1.Client,
     *,
     environment: Mapping[str, str] = os.environ,
     limits: Mapping[str, Any] | None = None,
@@ -217,6 +234,6 @@ def build(
     """Raises CatalogError."""
     on, off = rows(configured, environment)
     return Registry(
-        providers={row.name: KINDS[row.kind](row, session, limits or {}) for row in on},
+        providers={row.name: KINDS[row.kind](row, client, limits or {}) for row in on},
         off={row.name: row for row in off},
     )

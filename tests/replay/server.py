@@ -7,6 +7,8 @@ when each caller left is known, so that tests can see a socket being freed.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -138,10 +140,18 @@ class ReplayServer:
             assert request.transport is not None
             # What was written must leave before the connection is reset.
             await asyncio.sleep(0.02)
+            reset_on_close(request.transport)
             request.transport.abort()
             return response
         await response.write_eof()
         return response
+
+
+def reset_on_close(transport: asyncio.BaseTransport) -> None:
+    """Without it a closed socket ends politely, also an aborted one."""
+    transport.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )
 
 
 def _pieces(body: bytes, size: int | None) -> Sequence[bytes]:
