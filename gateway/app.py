@@ -18,7 +18,8 @@ from gateway.middleware import door
 from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
-from gateway.routes import chat, ops
+from gateway.routes import chat, counting, embeddings, gemini, models, ollama, ops, seeds
+from gateway.routes.languages import dialect_of
 from gateway.services import SERVICES, ProviderDirectory, Services
 from gateway.settings import Settings
 from providers import http1
@@ -39,11 +40,11 @@ def build_app(
     """
     providers.rows(settings.providers, environment)
     app = web.Application(
-        middlewares=[door(chat.dialect_of)],
+        middlewares=[door(dialect_of)],
         client_max_size=settings.server.body_limit,
     )
-    chat.register(app)
-    ops.register(app)
+    for part in (chat, gemini, models, ollama, counting, embeddings, seeds, ops):
+        part.register(app)
 
     async def parts(app: web.Application) -> AsyncGenerator[None, None]:
         client = http1.Client()
@@ -131,6 +132,7 @@ async def _look(services: Services, looked: Callable[[Services], None] | None) -
     while True:
         await services.registry.look()
         services.directory.refresh()
+        services.looked.set()
         services.router.refresh()
         if looked is not None:
             looked(services)

@@ -13,11 +13,14 @@ from aiohttp.typedefs import Handler, Middleware
 
 from chat.errors import (
     BadRequest,
+    BudgetReached,
     GatewayError,
     LimitReached,
     MethodNotAllowed,
+    NoTargetLeft,
     NotFound,
     TooLarge,
+    UpstreamError,
 )
 from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
@@ -31,8 +34,8 @@ MAX_RETRY_AFTER = 60.0
 log = logging.getLogger("pointsman.door")
 
 
-def door(dialect_of: Callable[[str], InboundDialect | None]) -> Middleware:
-    """`dialect_of`: path -> the language in which its errors are told; None for our own."""
+def door(dialect_of: Callable[[web.Request], InboundDialect | None]) -> Middleware:
+    """`dialect_of`: request -> the language in which its errors are told; None for our own."""
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -45,6 +48,8 @@ def door(dialect_of: Callable[[str], InboundDialect | None]) -> Middleware:
         )
         request[REQUEST_ID] = request_id
         try:
+            if request.path.startswith("//"):
+                handler = await _one_slash(request)
             return await handler(request)
         except GatewayError as error:
             failure = error
@@ -55,13 +60,18 @@ def door(dialect_of: Callable[[str], InboundDialect | None]) -> Middleware:
         except Exception:
             log.exception("a fault of ours", extra={"fields": {"request_id": request_id}})
             failure = GatewayError("The gateway failed. The log has the request's id.")
-        return error_response(failure, dialect_of(request.path) or OWN, request_id)
+        return error_response(failure, dialect_of(request) or OWN, request_id)
 
     return around
 
 
 def error_response(error: GatewayError, dialect: InboundDialect, request_id: str) -> web.Response:
-    headers = {"X-Request-Id": request_id}
+    headers = {"X-Request-Id": request_id, "Request-Id": request_id}
+    tried = isinstance(error, UpstreamError | NoTargetLeft) and error.status != 429
+    if tried or isinstance(error, BudgetReached):
+        # We asked again already, or it would not help. SDKs that ask again by themselves would
+        # multiply the attempts by three.
+        headers["X-Should-Retry"] = "false"
     if error.retry_after is not None:
         wait = min(error.retry_after, MAX_RETRY_AFTER)
         headers["Retry-After"] = str(max(1, round(wait)))
@@ -73,6 +83,15 @@ def error_response(error: GatewayError, dialect: InboundDialect, request_id: str
         content_type="application/json",
         headers=headers,
     )
+
+
+async def _one_slash(request: web.Request) -> Handler:
+    """The handler of //path as of /path: so it comes from clients whose base URL ends in a slash
+    (PROTOCOLS 5.1)."""
+    single = request.clone(rel_url=request.rel_url.with_path("/" + request.path.lstrip("/")))
+    match = await request.app.router.resolve(single)
+    request.match_info.update(match)
+    return match.handler
 
 
 def _of_http(answer: web.HTTPException, request: web.Request) -> GatewayError:

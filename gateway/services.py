@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -66,6 +67,8 @@ class Services:
     metrics: Metrics
     started: float
     """Monotonic seconds."""
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when every upstream was looked at once."""
     draining: bool = False
     problems: list[str] = field(default_factory=list)
     """Why this process is not ready, a line each."""

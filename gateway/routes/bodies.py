@@ -1,0 +1,59 @@
+"""A request's body as JSON, or a clear reason why it is none."""
+
+from __future__ import annotations
+
+import orjson
+from aiohttp import web
+
+from chat.errors import BadRequest
+from chat.request import Json
+
+JSON_TYPES = frozenset(
+    (
+        "",
+        "application/json",
+        "application/octet-stream",
+        # curl -d says this of any body, and Ollama's clients send text/plain.
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        "text/json",
+    )
+)
+
+
+async def read_json(request: web.Request) -> Json:
+    """The body as JSON. Raises BadRequest: 400 for what is no JSON, 415 for another type."""
+    content_type = request.headers.get("Content-Type", "")
+    if content_type != "application/json":
+        _check_type(content_type)
+    raw = await request.read()
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as fault:
+        raise BadRequest(_why(raw, fault), code="invalid_json") from None
+
+
+def _check_type(content_type: str) -> None:
+    kind, _, parameters = content_type.lower().partition(";")
+    kind = kind.strip()
+    if kind not in JSON_TYPES and not kind.endswith("+json"):
+        failure = BadRequest(
+            f"The body must be application/json, not {kind[:100]}.", param="Content-Type"
+        )
+        failure.status = 415
+        raise failure
+    charset = parameters.partition("charset=")[2].strip(' "')
+    if charset and charset not in ("utf-8", "utf8", "us-ascii"):
+        failure = BadRequest("The body must be UTF-8.", param="Content-Type")
+        failure.status = 415
+        raise failure
+
+
+def _why(raw: bytes, fault: orjson.JSONDecodeError) -> str:
+    if not raw.strip():
+        return "The body is empty; it must be a JSON object."
+    try:
+        raw.decode()
+    except UnicodeDecodeError as broken:
+        return f"The body is not UTF-8: byte {broken.start} cannot be decoded."
+    return f"The body is not JSON: {fault.msg} (line {fault.lineno}, column {fault.colno})."
