@@ -8,11 +8,9 @@ reason, usage and route, or the error. A stream never ends without that last eve
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from functools import lru_cache
-
-import orjson
+from json.encoder import encode_basestring_ascii as quoted
 
 from chat.errors import BadRequest, GatewayError
 from chat.events import Batch, Finish, ReasoningDelta, RefusalDelta, TextDelta, Usage
@@ -20,6 +18,7 @@ from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json, Message, Role, Sampling, Text
 from chat.trace import Trace
 from dialects import reading
+from dialects.ascii_json import ascii_json
 from dialects.base import Now
 from dialects.framing import SSE
 
@@ -102,8 +101,8 @@ class CompleteRenderer:
         self._second = -1
         self._tail = b""
         self._rest = b',"user_id":%b,"model":%b}\n\n' % (
-            _ascii(request.user or ANONYMOUS),
-            _ascii(model),
+            ascii_json(request.user or ANONYMOUS),
+            ascii_json(model),
         )
         self._usage = Usage()
         self._finish: Finish | None = None
@@ -114,10 +113,14 @@ class CompleteRenderer:
         for event in events:
             if type(event) is TextDelta or type(event) is RefusalDelta:
                 if event.text:
-                    frames += (b'data: {"message":', _ascii(event.text), stamp)
+                    frames += (b'data: {"message":', quoted(event.text).encode(), stamp)
             elif isinstance(event, ReasoningDelta):
                 if event.text:
-                    frames += (b'data: {"message":"","reasoning":', _ascii(event.text), stamp)
+                    frames += (
+                        b'data: {"message":"","reasoning":',
+                        quoted(event.text).encode(),
+                        stamp,
+                    )
             elif isinstance(event, Usage):
                 self._usage = self._usage.merged(event)
             elif isinstance(event, Finish):
@@ -132,7 +135,7 @@ class CompleteRenderer:
 
     def _last(self, fields: dict[str, Json]) -> bytes:
         head = b'data: {"message":""' + self._stamp()[: -len(b"}\n\n")]
-        return head + b"," + json.dumps(fields, separators=(",", ":")).encode()[1:] + b"\n\n"
+        return head + b"," + ascii_json(fields)[1:] + b"\n\n"
 
     def _stamp(self) -> bytes:
         """Timestamp, user and model: made once a second, as an event only names the second."""
@@ -199,12 +202,6 @@ def _closing(finish: Finish | None, usage: Usage, trace: Trace) -> dict[str, Jso
 
 def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 2)
-
-
-def _ascii(text: str) -> bytes:
-    """A JSON string in ASCII: no line separator of any kind can reach a client's splitter."""
-    encoded = orjson.dumps(text)
-    return encoded if encoded.isascii() else json.dumps(text).encode()
 
 
 def _only(body: dict[str, Json], known: frozenset[str], path: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+import orjson
+
 from chat.errors import BadRequest
 from chat.request import Json
 
@@ -136,3 +138,11 @@ def texts(body: Mapping[str, Json], field: str, path: str = "") -> tuple[str, ..
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         bad(path + field, "must be a string or a list of strings.")
     return tuple(value)
+
+
+def json_text(value: Json, param: str) -> str:
+    """JSON text of a value; orjson reads deeper nesting than it writes."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        bad(param, "is nested too deep.")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Mapping
 from typing import Final
-
-import orjson
 
 from chat.request import (
     File,
@@ -19,9 +16,19 @@ from chat.request import (
     ToolCall,
     ToolResult,
 )
-from dialects.reading import bad, flag, kind_of, objects, optional_object, optional_text, text
+from dialects.anthropic.words import IMAGE_TYPES
+from dialects.images import is_base64
+from dialects.reading import (
+    bad,
+    flag,
+    json_text,
+    kind_of,
+    objects,
+    optional_object,
+    optional_text,
+    text,
+)
 
-_IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _OWN: Final = frozenset({"server_tool_use", "mcp_tool_use", "container_upload", "compaction"})
 _OWN_IN_RESULTS: Final = frozenset({"tool_reference", "browser_state"})
 
@@ -82,7 +89,7 @@ class Reader:
         if given is None:
             bad(f"{where}input", "is required.")
         self._calls[identity] = name
-        return ToolCall(identity, name, orjson.dumps(given).decode())
+        return ToolCall(identity, name, json_text(given, f"{where}input"))
 
     def _result(self, block: Mapping[str, Json], where: str) -> ToolResult:
         identity = text(block, "tool_use_id", where)
@@ -154,8 +161,8 @@ def _image(block: Mapping[str, Json], where: str) -> Image:
     if kind != "base64":
         bad(f"{inner}type", f"must be base64, url or file, not {kind!r}.")
     media_type = text(source, "media_type", inner)
-    if media_type not in _IMAGES:
-        bad(f"{inner}media_type", f"must be one of {', '.join(sorted(_IMAGES))}.")
+    if media_type not in IMAGE_TYPES:
+        bad(f"{inner}media_type", f"must be one of {', '.join(sorted(IMAGE_TYPES))}.")
     return Image(media_type, _base64(source, inner), opaque=opaque)
 
 
@@ -217,10 +224,6 @@ def _address(source: Mapping[str, Json], where: str) -> str:
 
 def _base64(source: Mapping[str, Json], where: str) -> str:
     data = text(source, "data", where)
-    try:
-        found = binascii.a2b_base64(data.encode("ascii"), strict_mode=True)
-    except (binascii.Error, UnicodeEncodeError):
-        found = b""
-    if not found:
+    if not is_base64(data):
         bad(f"{where}data", "must be base64.")
     return data

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from chat.errors import Rejected
 from chat.request import (
     File,
     Image,
@@ -21,19 +20,16 @@ from chat.request import (
     ToolCall,
     ToolResult,
 )
-from dialects.anthropic.words import NAME, arguments_object, is_signed
+from dialects import arguments
+from dialects.anthropic.words import IMAGE_TYPES, NAME, is_signed
+from dialects.images import image_type
+from dialects.upstream_errors import unsupported
 
 PLACEHOLDER: Final = "(no content)"
 """Stands where the wire wants words and there are none."""
 
 _NOT_IN_AN_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _THOUGHTS: Final = ("thinking", "redacted_thinking")
-_MEDIA_TYPES: Final = {
-    "/9j/": "image/jpeg",
-    "iVBOR": "image/png",
-    "R0lGOD": "image/gif",
-    "UklGR": "image/webp",
-}
 
 
 @dataclass
@@ -193,7 +189,7 @@ def _blocks(part: Part, ids: _Ids) -> list[Json]:
         return _thought(part)
     if isinstance(part, ToolCall):
         call = {"type": "tool_use", "id": ids.of_call(part.id), "name": part.name}
-        return [{**call, "input": arguments_object(part.arguments)}]
+        return [{**call, "input": arguments.as_object(part.arguments)}]
     if isinstance(part, File):
         return [_document(part)]
     return []
@@ -233,25 +229,20 @@ def _image(part: Image) -> Json:
     marks = marks_of(part.opaque, "cache_control")
     source = marks_of(part.opaque, "source").get("source")
     if part.data is not None:
-        media_type = part.media_type or _media_type(part.data)
+        media_type = part.media_type or image_type(part.data)
+        if media_type not in IMAGE_TYPES:
+            raise unsupported(f"a picture of type {media_type}")
         source = {"type": "base64", "media_type": media_type, "data": part.data}
     elif part.url is not None:
         source = {"type": "url", "url": part.url}
     if not isinstance(source, dict):
-        raise _unreadable("a picture without data and address")
+        raise unsupported("a picture without data and address")
     return {"type": "image", "source": source, **marks}
-
-
-def _media_type(data: str) -> str:
-    for beginning, media_type in _MEDIA_TYPES.items():
-        if data.startswith(beginning):
-            return media_type
-    raise _unreadable("a picture of an unknown kind")
 
 
 def _document(part: File) -> Json:
     if part.kind != "document":
-        raise _unreadable("sound")
+        raise unsupported("sound")
     marks = marks_of(part.opaque, "cache_control", "citations", "context")
     title = {"title": part.name} if part.name else {}
     source = marks_of(part.opaque, "source").get("source")
@@ -259,7 +250,7 @@ def _document(part: File) -> Json:
         try:
             text = base64.b64decode(part.data).decode("utf-8", "replace")
         except binascii.Error:
-            raise _unreadable("a document that is not base64") from None
+            raise unsupported("a document that is not base64") from None
         source = {"type": "text", "media_type": "text/plain", "data": text}
     elif part.data is not None:
         media_type = part.media_type or "application/pdf"
@@ -267,17 +258,8 @@ def _document(part: File) -> Json:
     elif part.url is not None:
         source = {"type": "url", "url": part.url}
     if not isinstance(source, dict):
-        raise _unreadable("a document without data and address")
+        raise unsupported("a document without data and address")
     return {"type": "document", "source": source, **title, **marks}
-
-
-def _unreadable(what: str) -> Rejected:
-    return Rejected(
-        f"Anthropic cannot read {what}.",
-        fallback=True,
-        param="messages",
-        code="unsupported_content",
-    )
 
 
 def _result(part: ToolResult, ids: _Ids) -> Json:

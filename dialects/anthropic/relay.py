@@ -7,14 +7,16 @@ from typing import Final
 
 import orjson
 
-from chat.errors import Broken, UpstreamError
+from chat.errors import UpstreamError
 from chat.events import Usage
 from chat.request import Json
 from dialects.anthropic.conversation import without_foreign_thoughts
 from dialects.anthropic.errors import in_band
 from dialects.anthropic.models import fit
-from dialects.anthropic.words import ascii_json, usage_of
+from dialects.anthropic.words import usage_of
+from dialects.ascii_json import rewritten
 from dialects.framing import Frame
+from dialects.upstream_errors import cut, malformed
 
 _STOP: Final = Frame(b'{"type":"message_stop"}', b"message_stop")
 
@@ -73,7 +75,7 @@ class AnthropicWatch:
         if self._done:
             return ()
         if not self._finished:
-            raise Broken("The upstream's answer ended before it was finished.", code="cut")
+            raise cut()
         self._done = True
         return (_STOP,)
 
@@ -83,11 +85,11 @@ class AnthropicWatch:
         except orjson.JSONDecodeError:
             if frame.data.strip() in (b"", b"[DONE]"):
                 return None
-            raise Broken("The upstream sent an event that is not JSON.", code="malformed") from None
+            raise malformed("an event that is not JSON") from None
         if not isinstance(said, dict):
             if frame.event == b"error":
                 raise in_band(said)
-            raise Broken("The upstream sent an event that is no object.", code="malformed")
+            raise malformed("an event that is no object")
         kind = said.get("type")
         if not isinstance(kind, str):
             kind = frame.event.decode("utf-8", "replace")
@@ -124,16 +126,16 @@ class AnthropicWatch:
         if not self.usage.input_tokens:
             told["input_tokens"] = max(1, len(orjson.dumps(self._body)) // 4)
         message["usage"] = told
-        return Frame(ascii_json(said), b"message_start")
+        return Frame(rewritten(said), b"message_start")
 
     def _whole(self, said: dict[str, Json]) -> Frame:
         """A one-shot answer, which comes as one frame."""
         if self._body.get("stream"):
-            raise Broken("The upstream did not stream its answer.", code="malformed")
+            raise malformed("a whole answer where a stream was asked")
         self._count(said)
         self._finished = self._done = True
         said["model"] = self._model
-        return Frame(ascii_json(said))
+        return Frame(rewritten(said))
 
     def _count(self, carrier: Mapping[str, Json]) -> None:
         figures = carrier.get("usage")

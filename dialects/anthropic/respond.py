@@ -26,14 +26,14 @@ from chat.events import (
 from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json, Reasoning, Text, ToolCall
 from chat.trace import Trace
+from dialects import arguments
 from dialects.anthropic.errors import render_error
 from dialects.anthropic.words import (
-    arguments_object,
-    ascii_json,
     stop_reason_of,
     tokens_of_request,
     wire_usage,
 )
+from dialects.ascii_json import ascii_json
 
 Kind = Literal["", "text", "thinking", "tool"]
 
@@ -235,7 +235,7 @@ def _block(part: Text | Reasoning | ToolCall, shows_thoughts: bool) -> Json:
         return {"type": "text", "text": part.text}
     if isinstance(part, ToolCall):
         block = {"type": "tool_use", "id": part.id, "name": part.name}
-        return {**block, "input": arguments_object(part.arguments)}
+        return {**block, "input": arguments.as_object(part.arguments)}
     if part.redacted is not None:
         return {"type": "redacted_thinking", "data": part.redacted}
     words = part.text if shows_thoughts else ""

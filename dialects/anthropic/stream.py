@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
-from uuid import uuid4
 
 import orjson
 
@@ -18,9 +17,13 @@ from chat.events import (
     ToolCallDelta,
 )
 from chat.request import Json
+from dialects import arguments
+from dialects.answers import string
 from dialects.anthropic.errors import in_band
 from dialects.anthropic.words import finish_of, usage_of
+from dialects.call_ids import CallIds
 from dialects.framing import Frame
+from dialects.upstream_errors import cut, malformed
 
 _NOTHING: Final[tuple[StreamEvent, ...]] = ()
 
@@ -38,7 +41,7 @@ class AnthropicParser:
         self._prefilled = ""
         self._pieces = False
         self._calls = 0
-        self._ids: set[str] = set()
+        self._ids = CallIds()
         self._usage: dict[str, Json] = {}
         self._stop: str | None = None
         self._stop_sequence: str | None = None
@@ -53,7 +56,7 @@ class AnthropicParser:
         if not isinstance(said, dict):
             if frame.event == b"error":
                 raise in_band(said)
-            raise Broken("The upstream sent an event that is no object.", code="malformed")
+            raise malformed("an event that is no object")
         kind = said.get("type")
         if kind == "content_block_delta":
             delta = said.get("delta")
@@ -69,7 +72,7 @@ class AnthropicParser:
         if self.done:
             return _NOTHING
         if self._stop is None:
-            raise Broken("The upstream's answer ended before it was finished.", code="cut")
+            raise cut()
         return self._end()
 
     def whole(self, message: dict[str, Json]) -> Sequence[StreamEvent]:
@@ -90,7 +93,7 @@ class AnthropicParser:
         data = frame.data.strip()
         if not data or data == b"[DONE]":
             return _NOTHING
-        raise Broken("The upstream sent an event that is not JSON.", code="malformed")
+        raise malformed("an event that is not JSON")
 
     def _other(self, kind: Json, said: dict[str, Json], name: bytes) -> Sequence[StreamEvent]:
         if not isinstance(kind, str):
@@ -119,7 +122,7 @@ class AnthropicParser:
         events: list[StreamEvent] = []
         if not self._started:
             self._started = True
-            events.append(Start(_text(message, "id"), _text(message, "model")))
+            events.append(Start(string(message.get("id")), string(message.get("model"))))
         return events + self._used(message)
 
     def _used(self, carrier: Mapping[str, Json]) -> list[StreamEvent]:
@@ -139,15 +142,15 @@ class AnthropicParser:
         kind = block.get("type")
         if kind == "text":
             self._kind = "text"
-            text = _text(block, "text")
+            text = string(block.get("text"))
             return [TextDelta(text)] if text else []
         if kind == "thinking":
             self._kind = "thinking"
-            self._signature = _text(block, "signature")
-            thought = _text(block, "thinking")
+            self._signature = string(block.get("signature"))
+            thought = string(block.get("thinking"))
             return [ReasoningDelta(thought)] if thought else []
         if kind == "redacted_thinking":
-            data = _text(block, "data")
+            data = string(block.get("data"))
             return [ReasoningDelta(redacted=data)] if data else []
         if kind == "tool_use":
             return [self._call(block)]
@@ -155,16 +158,14 @@ class AnthropicParser:
         return []
 
     def _call(self, block: Mapping[str, Json]) -> ToolCallDelta:
-        name = _text(block, "name")
+        name = string(block.get("name"))
         if not name:
-            raise Broken("The upstream calls a tool without a name.", code="malformed")
-        identity = _text(block, "id")
-        if not identity or identity in self._ids:
-            identity = f"call_{uuid4().hex}"
-        self._ids.add(identity)
+            raise malformed("a tool call without a name")
+        identity = self._ids.unique(block.get("id"))
         given = block.get("input")
         # Held until it is known that no pieces follow: some servers send both.
-        self._prefilled = _as_text(given) if isinstance(given, dict | str) and given else ""
+        prefilled = isinstance(given, dict | str) and given
+        self._prefilled = arguments.as_text(given) if prefilled else ""
         self._pieces = False
         self._kind = "tool"
         self._calls += 1
@@ -178,13 +179,13 @@ class AnthropicParser:
             return self._move_to("thinking", delta, "thinking")
         if kind == "signature_delta":
             self._kind = self._kind or "thinking"
-            self._signature += _text(delta, "signature")
+            self._signature += string(delta.get("signature"))
             return _NOTHING
         if kind != "input_json_delta" or self._kind == "other":
             return _NOTHING
         if self._kind != "tool" or said.get("index", self._block) != self._block:
-            raise Broken("The upstream sent arguments of no open tool call.", code="malformed")
-        piece = _text(delta, "partial_json")
+            raise malformed("arguments of no open tool call")
+        piece = string(delta.get("partial_json"))
         if not piece:
             return _NOTHING
         self._pieces = True
@@ -192,7 +193,7 @@ class AnthropicParser:
 
     def _move_to(self, kind: str, delta: Mapping[str, Json], field: str) -> Sequence[StreamEvent]:
         """A piece of text or thought, also where its block was never opened."""
-        text = _text(delta, field)
+        text = string(delta.get(field))
         if not text:
             return _NOTHING
         event = TextDelta(text) if kind == "text" else ReasoningDelta(text)
@@ -228,7 +229,7 @@ class AnthropicParser:
         sequence = delta.get("stop_sequence")
         self._stop_sequence = sequence if isinstance(sequence, str) else None
         details = delta.get("stop_details")
-        words = _text(details, "explanation") if isinstance(details, dict) else ""
+        words = string(details.get("explanation")) if isinstance(details, dict) else ""
         return [RefusalDelta(words)] if words and reason == "refusal" else []
 
     def _end(self) -> list[StreamEvent]:
@@ -241,12 +242,3 @@ def parse_response(body: Json) -> Sequence[StreamEvent]:
     if not isinstance(body, dict):
         raise Broken("The upstream's answer is no object.", code="malformed")
     return AnthropicParser().whole(body)
-
-
-def _text(carrier: Mapping[str, Json], field: str) -> str:
-    value = carrier.get(field)
-    return value if isinstance(value, str) else ""
-
-
-def _as_text(arguments: Json) -> str:
-    return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()

@@ -5,7 +5,6 @@ Figures and names: PROTOCOLS 3 and 6, and the official SDK 2.11.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -24,8 +23,11 @@ from chat.request import (
     ToolCall,
     ToolResult,
 )
+from dialects.answers import count
 
 NAME: Final = "anthropic"
+
+IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 FORCED: Final = ("any", "tool")
 """Kinds of tool_choice that leave the model no choice."""
@@ -70,18 +72,6 @@ def stop_reason_of(finish: Finish, *, refused: bool = False) -> str:
     return "end_turn" if finish.stop_sequence is None else "stop_sequence"
 
 
-def ascii_json(value: Json) -> bytes:
-    """One line without a byte that any reader could take for the end of a line."""
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-def count(value: Json) -> int | None:
-    """A number of tokens, or None for what is no number of tokens."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    return None
-
-
 def usage_of(wire: Mapping[str, Json]) -> Usage | None:
     """The wire's input_tokens leave cached tokens out; ours count them. None: nothing is said."""
     fresh = count(wire.get("input_tokens"))
@@ -124,18 +114,6 @@ def is_signed(signature: Json) -> bool:
         and len(signature) % 4 == 0
         and _SIGNATURE.fullmatch(signature) is not None
     )
-
-
-def arguments_object(arguments: str) -> dict[str, Json]:
-    """A call's JSON text as the object that the wire wants. What is no object is kept whole in
-    `raw_arguments`, so that nothing is lost and nobody crashes."""
-    if not arguments.strip():
-        return {}
-    try:
-        value = orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return {"raw_arguments": arguments}
-    return value if isinstance(value, dict) else {"raw_arguments": arguments}
 
 
 def tokens_of_request(request: ChatRequest) -> int:

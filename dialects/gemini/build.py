@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
-
-import orjson
 
 from chat.request import (
     ChatRequest,
@@ -24,6 +21,7 @@ from chat.request import (
     ToolChoice,
     ToolResult,
 )
+from dialects import arguments
 from dialects.gemini.media import type_of_data, type_of_url
 from dialects.gemini.schema import for_parameters, for_response, to_openapi
 from dialects.gemini.thinking import generation, signs_calls, thinking_config
@@ -41,7 +39,6 @@ UNSIGNED = "skip_thought_signature_validator"
 https://ai.google.dev/gemini-api/docs/thought-signatures."""
 
 MAX_STOPS = 5
-MAX_NESTING = 200
 MAX_SEED = 2**31
 
 
@@ -132,7 +129,7 @@ def _add(content: _Content, part: Part, names: Mapping[str, str], own: bool) -> 
         elif part.text or beside:
             content.others.append({"text": part.text, **beside})
     elif isinstance(part, ToolCall):
-        call = {"id": part.id, "name": part.name, "args": arguments_of(part.arguments)}
+        call = {"id": part.id, "name": part.name, "args": arguments.as_object(part.arguments)}
         signature = {"thoughtSignature": part.signature} if part.signature else {}
         content.others.append({"functionCall": call, **signature})
     elif isinstance(part, Reasoning):
@@ -153,20 +150,6 @@ def _sign_first_call(content: _Content) -> None:
         if "functionCall" in part:
             part.setdefault("thoughtSignature", UNSIGNED)
             return
-
-
-def arguments_of(text: str) -> dict[str, Json]:
-    """JSON text of a call's arguments as an object; what is none is kept under `_raw`."""
-    if not text.strip():
-        return {}
-    try:
-        value = orjson.loads(text)
-        if text.count("{") + text.count("[") > MAX_NESTING:
-            # orjson writes less deep nesting than it reads, and this goes into a body.
-            orjson.dumps(reduce(lambda inner, _: [inner], range(254 - MAX_NESTING), value))
-    except (ValueError, TypeError):
-        value = None
-    return value if isinstance(value, dict) else {"_raw": text}
 
 
 def _result(part: ToolResult, names: Mapping[str, str]) -> dict[str, Json]:

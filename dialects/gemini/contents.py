@@ -3,14 +3,9 @@ sent no ids, as most do."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-import orjson
 
 from chat.request import (
     File,
@@ -24,9 +19,11 @@ from chat.request import (
     ToolResult,
 )
 from dialects import reading
+from dialects.call_ids import new_id
 from dialects.gemini.build import RAW_PART, RAW_RESPONSE, SIBLINGS
 from dialects.gemini.media import type_of_url
 from dialects.gemini.spelling import camel
+from dialects.images import is_base64
 
 IMAGE_TYPES = frozenset(
     [
@@ -129,9 +126,9 @@ class Conversation:
         name = reading.text(call, "name", path)
         args = reading.optional_object(call, "args", path)
         given = reading.optional_text(call, "id", path)
-        made = _Call(given or "call_" + secrets.token_hex(12), name, bool(given))
+        made = _Call(given or new_id(), name, bool(given))
         self._calls.append(made)
-        return ToolCall(made.id, name, _dumped(args or {}, path + "args"), signature)
+        return ToolCall(made.id, name, reading.json_text(args or {}, path + "args"), signature)
 
     def _result(self, told: dict[str, Json], path: str) -> ToolResult:
         name = reading.text(told, "name", path)
@@ -164,22 +161,15 @@ class Conversation:
         return found
 
 
-def _dumped(value: Json, path: str) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        reading.bad(path, "is nested too deeply.")
-
-
 def _outcome(response: dict[str, Json], path: str) -> tuple[str, bool, bool]:
     """Text, whether it is an error, and whether the text says all that the object said."""
     if len(response) == 1:
         (key, value), *_ = response.items()
         if key in ("result", "output", "error"):
             exact = isinstance(value, str) and key != "output"
-            text = value if isinstance(value, str) else _dumped(value, path)
+            text = value if isinstance(value, str) else reading.json_text(value, path)
             return text, key == "error", exact
-    return _dumped(response, path), False, False
+    return reading.json_text(response, path), False, False
 
 
 def _inline(blob: dict[str, Json], path: str, beside: Mapping[str, Json] | None) -> Image | File:
@@ -215,10 +205,7 @@ def _base64(data: str, path: str) -> str:
     """Standard base64 with padding; Google's SDK writes the URL-safe alphabet."""
     data = data.translate(_URL_SAFE) if "-" in data or "_" in data else data
     data += "=" * (-len(data) % 4)
-    try:
-        if not base64.b64decode(data, validate=True):
-            reading.bad(path, "must not be empty.")
-    except (binascii.Error, ValueError):
+    if not is_base64(data):
         reading.bad(path, "must be base64.")
     return data
 

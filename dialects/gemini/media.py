@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from chat.request import File, Image
+from dialects.images import image_type
 
 SUFFIXES = {
     "png": "image/png",
@@ -24,14 +25,6 @@ SUFFIXES = {
 }
 """A table of our own: Python's mimetypes reads the machine's files and differs between them."""
 
-IMAGE_MAGIC = {
-    "iVBOR": "image/png",
-    "/9j/": "image/jpeg",
-    "R0lG": "image/gif",
-    "UklG": "image/webp",
-}
-"""First characters of base64, for dialects that send bare bytes."""
-
 
 def type_of_url(url: str) -> str | None:
     try:
@@ -46,6 +39,4 @@ def type_of_data(part: Image | File) -> str:
         return part.media_type
     if isinstance(part, File):
         return "audio/wav" if part.kind == "audio" else "application/pdf"
-    data = part.data or ""
-    known = (kind for magic, kind in IMAGE_MAGIC.items() if data.startswith(magic))
-    return next(known, "image/jpeg")
+    return image_type(part.data or "") or "image/jpeg"

@@ -6,8 +6,6 @@ from __future__ import annotations
 import re
 from json.encoder import encode_basestring_ascii as quoted
 
-import orjson
-
 from chat.errors import GatewayError
 from chat.events import (
     Batch,
@@ -21,7 +19,8 @@ from chat.events import (
 from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json, Reasoning, Text, ToolCall
 from chat.trace import Trace
-from dialects.gemini.build import arguments_of
+from dialects import arguments
+from dialects.ascii_json import ascii_json
 from dialects.gemini.reasons import reason_of
 from dialects.gemini.usage import metadata_of
 
@@ -46,18 +45,7 @@ BY_HTTP = {404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 504: "DEADLINE_EXCEEDED"
 
 TYPE_URL = "type.googleapis.com/google.rpc."
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]+={0,2}")
-_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _HEAD = 'data: {"candidates":[{"content":{"parts":['
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return quoted(found[0])[1:-1]
-
-
-def ascii_json(value: Json) -> str:
-    """JSON on one line with everything beyond ASCII escaped."""
-    text = orjson.dumps(value).decode()
-    return text if text.isascii() else _BEYOND_ASCII.sub(_escaped, text)
 
 
 class GeminiRenderer:
@@ -98,7 +86,7 @@ class GeminiRenderer:
 
     def close(self, trace: Trace) -> bytes:
         meta = metadata_of(self._usage)
-        usage = f'"usageMetadata":{ascii_json(meta)},' if meta else ""
+        usage = f'"usageMetadata":{ascii_json(meta).decode()},' if meta else ""
         return (
             f'{self._flushed()}{_HEAD}{{"text":""}}],"role":"model"}},'
             f'"finishReason":{quoted(reason_of(self._finish))},"index":0}}],'
@@ -106,7 +94,7 @@ class GeminiRenderer:
         ).encode("ascii")
 
     def fail(self, error: GatewayError) -> bytes:
-        return f"data: {ascii_json(render_error(error))}\r\n\r\n".encode("ascii")
+        return b"data: " + ascii_json(render_error(error)) + b"\r\n\r\n"
 
     def _piece(self, event: ToolCallDelta) -> str:
         call = self._call
@@ -128,12 +116,13 @@ class GeminiRenderer:
         self._call = None
         self._arguments.clear()
         part = _call_part(call.id or "", call.name or "", arguments, call.signature)
-        return _HEAD + ascii_json(part) + self._tail
+        return _HEAD + ascii_json(part).decode() + self._tail
 
     def _thought(self, event: ReasoningDelta) -> str:
         if not self._thoughts or not (event.text or event.signature):
             return ""
-        return _HEAD + ascii_json(_thought_part(event.text, event.signature)) + self._tail
+        part = _thought_part(event.text, event.signature)
+        return _HEAD + ascii_json(part).decode() + self._tail
 
 
 def render_response(request: ChatRequest, response: ChatResponse, trace: Trace) -> Json:
@@ -182,8 +171,8 @@ def _shown(request: ChatRequest, part: Reasoning) -> bool:
     return request.include_thoughts is True and bool(part.text or part.signature)
 
 
-def _call_part(call_id: str, name: str, arguments: str, signature: str | None) -> dict[str, Json]:
-    call: dict[str, Json] = {"name": name, "args": arguments_of(arguments)}
+def _call_part(call_id: str, name: str, text: str, signature: str | None) -> dict[str, Json]:
+    call: dict[str, Json] = {"name": name, "args": arguments.as_object(text)}
     if call_id:
         call = {"id": call_id, **call}
     return {"functionCall": call, **_signed(signature)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 
 import orjson
@@ -18,10 +17,14 @@ from chat.events import (
     ToolCallDelta,
 )
 from chat.request import Json
+from dialects import arguments
+from dialects.answers import string
+from dialects.call_ids import CallIds
 from dialects.framing import Frame
 from dialects.gemini.errors import error_in_band
 from dialects.gemini.reasons import FAULTS, finish_of
 from dialects.gemini.usage import usage_of
+from dialects.upstream_errors import cut, malformed
 from dialects.upstream_words import masked
 
 
@@ -35,7 +38,7 @@ class GeminiParser:
         self._started = False
         self._reason: str | None = None
         self._blocked: str | None = None
-        self._ids: set[str] = set()
+        self._ids = CallIds()
         self._calls = 0
         self._usage: Json = None
 
@@ -47,7 +50,7 @@ class GeminiParser:
             if told in (b"", b"[DONE]"):
                 self.done = bool(told)
                 return ()
-            raise Broken("The upstream sent a frame that is not JSON.", code="malformed") from None
+            raise malformed("a frame that is not JSON") from None
         if frame.event == b"error" and isinstance(value, dict) and "candidates" not in value:
             raise error_in_band(value.get("error", value))
         return self.take(value)
@@ -57,7 +60,7 @@ class GeminiParser:
         events: list[StreamEvent] = []
         for chunk in value if isinstance(value, list) else (value,):
             if not isinstance(chunk, dict):
-                raise Broken("The upstream sent a frame that is no object.", code="malformed")
+                raise malformed("a frame that is no object")
             self._chunk(chunk, events)
         return events
 
@@ -66,7 +69,7 @@ class GeminiParser:
             return (finish_of(self._reason, self._calls > 0),)
         if self._blocked is not None:
             return (Finish("content_filter", detail=self._blocked),)
-        raise Broken("The upstream's answer ended before it was finished.", code="cut")
+        raise cut()
 
     def _chunk(self, chunk: dict[str, Json], events: list[StreamEvent]) -> None:
         error = chunk.get("error")
@@ -74,7 +77,7 @@ class GeminiParser:
             raise error_in_band(error)
         if not self._started:
             self._started = True
-            events.append(Start(_text(chunk.get("responseId")), _text(chunk.get("modelVersion"))))
+            events.append(Start(string(chunk.get("responseId")), string(chunk.get("modelVersion"))))
         candidates = chunk.get("candidates")
         if isinstance(candidates, list) and candidates:
             self._candidate(candidates[0], events)
@@ -110,7 +113,7 @@ class GeminiParser:
         text = part.get("text")
         if isinstance(text, str):
             if part.get("thought") is True:
-                signature = _text(part.get("thoughtSignature")) or None
+                signature = string(part.get("thoughtSignature")) or None
                 if text or signature:
                     events.append(ReasoningDelta(text, signature))
             elif text:
@@ -130,18 +133,12 @@ class GeminiParser:
         name = call.get("name") if isinstance(call, dict) else None
         args = call.get("args") if isinstance(call, dict) else None
         if not isinstance(name, str) or not name or not isinstance(args, dict | None):
-            raise Broken("The upstream sent a function call without a name.", code="malformed")
-        told = call.get("id")
-        call_id = told if isinstance(told, str) and told and told not in self._ids else _new_id()
-        self._ids.add(call_id)
+            raise malformed("a tool call without a name")
+        call_id = self._ids.unique(call.get("id"))
         index = self._calls
         self._calls += 1
-        try:
-            arguments = orjson.dumps(args or {}).decode()
-        except TypeError:
-            # orjson writes less deep nesting than it reads.
-            raise Broken("A function call is nested too deeply.", code="malformed") from None
-        return ToolCallDelta(index, call_id, name, arguments, _text(signature) or None)
+        text = arguments.as_text(args or {})
+        return ToolCallDelta(index, call_id, name, text, string(signature) or None)
 
     def _feedback(self, feedback: Json, events: list[StreamEvent]) -> None:
         reason = feedback.get("blockReason") if isinstance(feedback, dict) else None
@@ -156,11 +153,3 @@ class GeminiParser:
 def parse_whole(body: Json) -> Sequence[StreamEvent]:
     parser = GeminiParser()
     return [*parser.take(body), *parser.close()]
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _new_id() -> str:
-    return "call_" + secrets.token_hex(12)

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 
 from chat.events import Usage
 from chat.request import Json
+from dialects.answers import count
 
 
 def usage_of(meta: Mapping[str, Json]) -> Usage:
     """Input: promptTokenCount (which counts cached tokens) plus toolUsePromptTokenCount.
     Output: candidatesTokenCount plus thoughtsTokenCount."""
-    thoughts = _count(meta.get("thoughtsTokenCount"))
+    thoughts = count(meta.get("thoughtsTokenCount"))
     return Usage(
         input_tokens=_sum(
-            _count(meta.get("promptTokenCount")), _count(meta.get("toolUsePromptTokenCount"))
+            count(meta.get("promptTokenCount")), count(meta.get("toolUsePromptTokenCount"))
         ),
-        output_tokens=_sum(_count(meta.get("candidatesTokenCount")), thoughts),
-        cached_tokens=_count(meta.get("cachedContentTokenCount")),
+        output_tokens=_sum(count(meta.get("candidatesTokenCount")), thoughts),
+        cached_tokens=count(meta.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,
     )
 
@@ -36,12 +37,6 @@ def metadata_of(usage: Usage) -> dict[str, Json]:
     if usage.reasoning_tokens is not None:
         meta["thoughtsTokenCount"] = usage.reasoning_tokens
     return meta
-
-
-def _count(value: Json) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    return None
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

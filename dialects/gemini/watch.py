@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import orjson
 
-from chat.errors import Broken
 from chat.events import Usage
 from chat.request import Json
+from dialects.ascii_json import rewritten
 from dialects.framing import Frame
 from dialects.gemini.errors import error_in, error_in_band
 from dialects.gemini.usage import usage_of
+from dialects.upstream_errors import cut, malformed
 
 _VERSION = re.compile(rb'("modelVersion"\s*:\s*)"(?:[^"\\]|\\.)*"')
 
@@ -34,7 +35,7 @@ class GeminiWatch:
 
     def close(self) -> Sequence[Frame]:
         if not self._finished:
-            raise Broken("The upstream's answer ended before it was finished.", code="cut")
+            raise cut()
         return ()
 
     def _look(self, frame: Frame) -> Sequence[Frame]:
@@ -44,14 +45,14 @@ class GeminiWatch:
         except ValueError:
             if frame.data.strip() in (b"", b"[DONE]"):
                 return ()
-            raise Broken("The upstream sent a frame that is not JSON.", code="malformed") from None
+            raise malformed("a frame that is not JSON") from None
         error = error_in(value)
         if error is not None:
             raise error_in_band(error)
         if isinstance(value, list):
             return self._chunks(value)
         if not isinstance(value, dict):
-            raise Broken("The upstream sent a frame that is no object.", code="malformed")
+            raise malformed("a frame that is no object")
         if frame.event == b"error" and "candidates" not in value:
             raise error_in_band(value)
         self._count(value)
@@ -60,8 +61,8 @@ class GeminiWatch:
     def _chunks(self, chunks: list[Json]) -> Sequence[Frame]:
         """The array that comes where alt=sse was not asked, as frames."""
         if not all(isinstance(chunk, dict) for chunk in chunks):
-            raise Broken("The upstream sent a frame that is no object.", code="malformed")
-        return self.feed([Frame(_written(chunk)) for chunk in chunks])
+            raise malformed("a frame that is no object")
+        return self.feed([Frame(rewritten(chunk)) for chunk in chunks])
 
     def _count(self, chunk: dict[str, Json]) -> None:
         candidates = chunk.get("candidates")
@@ -82,15 +83,7 @@ class GeminiWatch:
         if b"\n" in data or (named and data.count(b'"modelVersion"') > 1):
             if named:
                 chunk["modelVersion"] = self._model
-            return _written(chunk)
+            return rewritten(chunk)
         if not named:
             return data
         return _VERSION.sub(lambda found: found[1] + self._told, data)
-
-
-def _written(chunk: dict[str, Json]) -> bytes:
-    try:
-        return orjson.dumps(chunk)
-    except TypeError:
-        # orjson writes less deep nesting than it reads.
-        raise Broken("The upstream sent a frame nested too deeply.", code="malformed") from None

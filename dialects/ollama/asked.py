@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -25,6 +24,7 @@ from chat.request import (
     ToolResult,
 )
 from dialects import reading
+from dialects.images import image_type, is_base64, of_data_url
 from dialects.ollama.pairing import Pairing
 
 ROLES: dict[str, Role] = {
@@ -43,13 +43,7 @@ SAMPLING = frozenset(
         *("presence_penalty", "frequency_penalty"),
     )
 )
-MAGIC = (
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"BM", "image/bmp"),
-)
-IMAGE_TYPES = frozenset((*(kind for _, kind in MAGIC), "image/webp"))
+IMAGE_TYPES = frozenset(("image/png", "image/jpeg", "image/gif", "image/bmp", "image/webp"))
 UNNAMED_IMAGE = "image/png"
 """Ollama's wire names no media type, other wires want one."""
 
@@ -232,12 +226,7 @@ def _arguments(value: Json, param: str) -> str:
             reading.bad(param, "must be an object.")
     if not isinstance(value, dict):
         reading.bad(param, f"must be an object, not {reading.kind_of(value)}.")
-    if isinstance(text, str):
-        return text
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:
-        reading.bad(param, "is nested too deep.")
+    return text if isinstance(text, str) else reading.json_text(value, param)
 
 
 def _images(item: Mapping[str, Json], path: str) -> Sequence[Image]:
@@ -256,29 +245,17 @@ def _image(value: Json, param: str) -> Image:
         reading.bad(param, "must be a string of base64.")
     media_type = None
     if value.startswith("data:"):
-        head, _, value = value.partition(",")
-        media_type, _, encoding = head.removeprefix("data:").partition(";")
+        found = of_data_url(value)
+        if found is None:
+            _not_base64(param)
+        media_type, value = found
         if media_type not in IMAGE_TYPES:
             reading.bad(param, f"must be an image, not {media_type!r}.")
-        if encoding != "base64":
-            _not_base64(param)
-    if not value.isascii():
-        _not_base64(param)
     data = "".join(value.split())
-    try:
-        raw = binascii.a2b_base64(data, strict_mode=True)
-    except binascii.Error:
-        raw = b""
-    if not raw:
+    if not is_base64(data):
         _not_base64(param)
-    return Image(media_type or _media_type(raw), data)
+    return Image(media_type or image_type(data) or UNNAMED_IMAGE, data)
 
 
 def _not_base64(param: str) -> NoReturn:
     reading.bad(param, "must be base64 of an image; a URL is not fetched.")
-
-
-def _media_type(raw: bytes) -> str:
-    if raw[:4] == b"RIFF" and raw[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for magic, kind in MAGIC if raw.startswith(magic)), UNNAMED_IMAGE)

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chat.errors import Broken
 from chat.events import Usage
 from chat.request import Json
+from dialects.ascii_json import ascii_json, one_line, rewritten
 from dialects.framing import Frame
 from dialects.ollama import sizing
 from dialects.ollama.errors import in_band
-from dialects.ollama.respond import dumps
 from dialects.ollama.stream import loaded, usage_of
-
-_SEPARATORS = (
-    (b"\xc2\x85", b"\\u0085"),
-    (b"\xe2\x80\xa8", b"\\u2028"),
-    (b"\xe2\x80\xa9", b"\\u2029"),
-)
-"""Line ends to a client that splits by Python's rules, in UTF-8 and as JSON may write them."""
+from dialects.upstream_errors import cut
 
 
 def relay_body(body: dict[str, Json], model: str, sizes: Sequence[int]) -> dict[str, Json]:
@@ -49,7 +42,7 @@ class OllamaWatch:
         self.usage = Usage()
         self._model = model
         self._theirs = b""
-        self._ours = b'{"model":' + dumps(model)
+        self._ours = b'{"model":' + ascii_json(model)
         self._done = False
 
     def feed(self, frames: Sequence[Frame]) -> Sequence[Frame]:
@@ -68,15 +61,12 @@ class OllamaWatch:
                 data = self._ours + data[len(self._theirs) :]
             else:
                 data = self._parsed(data)
-            if not data.isascii():
-                for raw, escaped in _SEPARATORS:
-                    data = data.replace(raw, escaped)
-            passed.append(Frame(data))
+            passed.append(Frame(data if data.isascii() else one_line(data)))
         return passed
 
     def close(self) -> Sequence[Frame]:
         if not self._done:
-            raise Broken("The upstream's answer ended before it was finished.", code="cut")
+            raise cut()
         return ()
 
     def _parsed(self, data: bytes) -> bytes:
@@ -86,10 +76,10 @@ class OllamaWatch:
         if line.get("done") is True:
             self._done = True
             self.usage = usage_of(line) or self.usage
-        head = b'{"model":' + dumps(line.get("model"))
+        head = b'{"model":' + rewritten(line.get("model"))
         if data.startswith(head) and b"\n" not in data and "message" in line:
             self._theirs = head
             return self._ours + data[len(head) :]
         line["model"] = self._model
         line.setdefault("message", {"role": "assistant", "content": ""})
-        return dumps(line)
+        return rewritten(line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chat.errors import BadRequest
 from chat.request import (
     ChatRequest,
     Effort,
@@ -18,7 +17,9 @@ from chat.request import (
     ToolCall,
     ToolResult,
 )
-from dialects.ollama import arguments, sizing
+from dialects import arguments
+from dialects.ollama import sizing
+from dialects.upstream_errors import unsupported
 
 THINK: dict[Effort, bool | str] = {
     "none": False,
@@ -33,8 +34,8 @@ JSON_HINT = "Answer with JSON only."
 
 
 def build_request(request: ChatRequest, model: str, sizes: Sequence[int]) -> dict[str, Json]:
-    """`sizes` are the contexts that may be asked for. Raises BadRequest for what Ollama has no
-    place for: an image behind a URL, a document, a sound."""
+    """`sizes` are the contexts that may be asked for. Raises Rejected (the next target may
+    be asked) for what Ollama has no place for: an image behind a URL, a document, a sound."""
     own = _own_fields(request)
     tools = _tools(request)
     messages = _hinted(_messages(request.messages), _hints(request, tools))
@@ -181,7 +182,7 @@ def _message(message: Message, names: dict[str, str], path: str) -> dict[str, Js
             names[part.id] = part.name
             calls.append(_call(part, len(calls)))
         elif isinstance(part, File):
-            raise BadRequest(f"{path} holds a {part.kind}, which Ollama cannot read.", param=path)
+            raise unsupported(f"the {part.kind} in {path}", path)
     written: dict[str, Json] = {"role": message.role, "content": message.text}
     thinking = "".join(thoughts)
     if thinking:
@@ -217,8 +218,5 @@ def _result(result: ToolResult, names: Mapping[str, str], path: str) -> dict[str
 
 def _image(image: Image, path: str) -> str:
     if image.data is None:
-        raise BadRequest(
-            f"{path} holds an image by its URL; Ollama takes images as base64 data only.",
-            param=path,
-        )
+        raise unsupported(f"the image in {path}, which is no base64 data", path)
     return image.data

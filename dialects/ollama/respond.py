@@ -5,9 +5,8 @@ All JSON is ASCII: clients split lines where Python does, also at U+0085 and U+2
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from json.encoder import encode_basestring_ascii
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Literal
 
 from chat.errors import GatewayError
@@ -25,8 +24,9 @@ from chat.events import (
 from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json, ToolCall
 from chat.trace import Trace
+from dialects import arguments
+from dialects.ascii_json import ascii_json
 from dialects.base import Now
-from dialects.ollama import arguments
 from dialects.ollama.errors import render_error
 
 Shape = Literal["chat", "generate"]
@@ -37,11 +37,6 @@ DONE_REASONS: dict[FinishReason, str] = {
     "tool_calls": "stop",
     "content_filter": "stop",
 }
-
-
-def dumps(value: Json) -> bytes:
-    """Compact JSON in ASCII."""
-    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def created_at(seconds: float) -> str:
@@ -57,7 +52,7 @@ class OllamaRenderer:
         self._started = now()
         # The caller gets back the name that he asked for, as Ollama does it.
         head = b'{"model":%b,"created_at":"%b",' % (
-            dumps(request.model),
+            ascii_json(request.model),
             created_at(self._started).encode(),
         )
         if shape == "chat":
@@ -84,7 +79,7 @@ class OllamaRenderer:
         for event in events:
             if type(event) is TextDelta and self._open is None:
                 if event.text:
-                    lines += (self._text, encode_basestring_ascii(event.text).encode(), self._tail)
+                    lines += (self._text, quoted(event.text).encode(), self._tail)
             else:
                 self._other(event, lines)
         return b"".join(lines)
@@ -93,12 +88,12 @@ class OllamaRenderer:
         lines: list[bytes] = []
         self._shut_call(lines)
         closing = _closing(self._finish, self._usage, trace, self._now() - self._started)
-        lines += (self._last, dumps(closing)[1:], b"\n")
+        lines += (self._last, ascii_json(closing)[1:], b"\n")
         return b"".join(lines)
 
     def fail(self, error: GatewayError) -> bytes:
         """A tool call that was being written is not shown: nobody knows its end."""
-        return dumps(render_error(error)) + b"\n"
+        return ascii_json(render_error(error)) + b"\n"
 
     def _other(self, event: StreamEvent, lines: list[bytes]) -> None:
         if isinstance(event, ToolCallDelta):
@@ -114,11 +109,11 @@ class OllamaRenderer:
         elif isinstance(event, TextDelta | RefusalDelta):
             self._shut_call(lines)
             if event.text:
-                lines += (self._text, dumps(event.text), self._tail)
+                lines += (self._text, quoted(event.text).encode(), self._tail)
         elif isinstance(event, ReasoningDelta):
             self._shut_call(lines)
             if event.text and not self._hides_thoughts:
-                lines += (self._thought, dumps(event.text), self._tail)
+                lines += (self._thought, quoted(event.text).encode(), self._tail)
 
     def _shut_call(self, lines: list[bytes]) -> None:
         """Ollama sends a call whole, its arguments an object."""
@@ -126,7 +121,7 @@ class OllamaRenderer:
         if call is None:
             return
         written = _call(call.index, call.id or "", call.name or "", "".join(self._pieces))
-        lines += (self._calls, dumps(written), self._calls_tail)
+        lines += (self._calls, ascii_json(written), self._calls_tail)
         self._open = None
         self._pieces.clear()
 

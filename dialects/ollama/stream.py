@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Sequence
 
 import orjson
@@ -19,9 +18,12 @@ from chat.events import (
     Usage,
 )
 from chat.request import Json
+from dialects import arguments
+from dialects.answers import count, string
+from dialects.call_ids import CallIds
 from dialects.framing import Frame
-from dialects.ollama import arguments
 from dialects.ollama.errors import in_band
+from dialects.upstream_errors import cut, malformed
 
 TRUNCATED = "prompt_truncated"
 """Finish.detail when Ollama cut the prompt to its context."""
@@ -34,7 +36,7 @@ class OllamaParser:
         self.done = False
         self._sizes = sizes
         self._started = False
-        self._ids: set[str] = set()
+        self._ids = CallIds()
         self._calls = 0
 
     def feed(self, frame: Frame) -> Sequence[StreamEvent]:
@@ -44,7 +46,7 @@ class OllamaParser:
 
     def close(self) -> Sequence[StreamEvent]:
         if not self.done:
-            raise Broken("The upstream's answer ended before it was finished.", code="cut")
+            raise cut()
         return ()
 
     def read(self, line: dict[str, Json]) -> list[StreamEvent]:
@@ -54,8 +56,7 @@ class OllamaParser:
         events: list[StreamEvent] = []
         if not self._started:
             self._started = True
-            model = line.get("model")
-            events.append(Start(model=model if isinstance(model, str) else ""))
+            events.append(Start(model=string(line.get("model"))))
         message = line.get("message")
         if isinstance(message, dict):
             thinking = message.get("thinking")
@@ -79,19 +80,10 @@ class OllamaParser:
         function = call.get("function") if isinstance(call, dict) else None
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(function, dict) or not isinstance(name, str) or not name:
-            raise Broken("The upstream sent a tool call without a name.", code="malformed")
-        try:
-            text = arguments.as_text(function.get("arguments"))
-        except orjson.JSONEncodeError:
-            raise Broken(
-                "The upstream sent a tool call that is nested too deep.", code="malformed"
-            ) from None
-        given = call.get("id")
-        if not isinstance(given, str) or not given or given in self._ids:
-            given = "call_" + secrets.token_hex(12)
-        self._ids.add(given)
+            raise malformed("a tool call without a name")
+        text = arguments.as_text(function.get("arguments")) or "{}"
         self._calls += 1
-        return ToolCallDelta(self._calls - 1, id=given, name=name, arguments=text)
+        return ToolCallDelta(self._calls - 1, self._ids.unique(call.get("id")), name, text)
 
     def _finish(self, told: Json, usage: Usage | None) -> Finish:
         reason: FinishReason = "stop"
@@ -111,7 +103,7 @@ class OllamaParser:
 def parse_response(body: Json, sizes: Collection[int]) -> Sequence[StreamEvent]:
     """A whole answer: the last line of a stream with everything in it."""
     if not isinstance(body, dict):
-        raise Broken("The upstream answered with what is no object.", code="malformed")
+        raise malformed("an answer that is no object")
     parser = OllamaParser(sizes)
     events = parser.read(body)
     parser.close()
@@ -124,22 +116,16 @@ def loaded(line: bytes) -> dict[str, Json]:
     except orjson.JSONDecodeError:
         if line.startswith(b"{") and not line.endswith(b"}"):
             raise Broken("The upstream's answer was cut inside a line.", code="cut") from None
-        raise Broken("The upstream sent a line that is not JSON.", code="malformed") from None
+        raise malformed("a line that is not JSON") from None
     if not isinstance(found, dict):
-        raise Broken("The upstream sent a line that is no object.", code="malformed")
+        raise malformed("a line that is no object")
     return found
 
 
 def usage_of(line: dict[str, Json]) -> Usage | None:
     """The counts of a last line. Ollama leaves out what is zero."""
-    read = _count(line.get("prompt_eval_count"))
-    written = _count(line.get("eval_count"))
+    read = count(line.get("prompt_eval_count"))
+    written = count(line.get("eval_count"))
     if read is None and written is None:
         return None
     return Usage(input_tokens=read, output_tokens=written)
-
-
-def _count(value: Json) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        return None
-    return value

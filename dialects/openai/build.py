@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
-from chat.errors import Rejected
 from chat.request import (
     ChatRequest,
     File,
@@ -22,7 +21,9 @@ from chat.request import (
     ToolChoice,
     ToolResult,
 )
+from dialects.images import image_type
 from dialects.openai.quirks import OpenAiQuirks
+from dialects.upstream_errors import unsupported
 
 Body: TypeAlias = dict[str, Json]
 
@@ -32,12 +33,6 @@ AUDIO_FORMATS = {
     "audio/wave": "wav",
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
-}
-_IMAGE_HEADS = {
-    "/9j/": "image/jpeg",
-    "iVBORw0KGgo": "image/png",
-    "R0lGOD": "image/gif",
-    "UklGR": "image/webp",
 }
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -130,14 +125,14 @@ def _assistant(parts: Sequence[Part], quirks: OpenAiQuirks) -> Body:
         ]
     for part in parts:
         if isinstance(part, Image | File):
-            _refuse("an image or a file in an assistant's message")
+            raise unsupported("an image or a file in an assistant's message")
     return body
 
 
 def _text_only(parts: Sequence[Part], separator: str, role: str) -> str:
     for part in parts:
         if not isinstance(part, Text):
-            _refuse(f"{type(part).__name__} in a message of the {role}")
+            raise unsupported(f"{type(part).__name__} in a message of the {role}")
     return separator.join(part.text for part in parts if isinstance(part, Text))
 
 
@@ -158,7 +153,7 @@ def _part(part: Part) -> Body:
         return _image(part)
     if isinstance(part, File):
         return _audio(part) if part.kind == "audio" else _document(part)
-    return _refuse(f"{type(part).__name__} in a message of the user")
+    raise unsupported(f"{type(part).__name__} in a message of the user")
 
 
 def _text(text: str) -> Body:
@@ -167,27 +162,22 @@ def _text(text: str) -> Body:
 
 def _image(image: Image) -> Body:
     if image.data is not None:
-        url = f"data:{image.media_type or _image_type(image.data)};base64,{image.data}"
+        media_type = image.media_type or image_type(image.data) or "image/png"
+        url = f"data:{media_type};base64,{image.data}"
     elif image.url is not None:
         url = image.url
     else:
-        _refuse("an image without data or url")
+        raise unsupported("an image without data or url")
     shown: Body = {"url": url}
     if image.detail is not None:
         shown["detail"] = image.detail
     return {"type": "image_url", "image_url": shown}
 
 
-def _image_type(data: str) -> str:
-    """From the first bytes; png where they say nothing."""
-    found = (kind for head, kind in _IMAGE_HEADS.items() if data.startswith(head))
-    return next(found, "image/png")
-
-
 def _audio(file: File) -> Body:
     kind = AUDIO_FORMATS.get(file.media_type or "")
     if file.data is None or kind is None:
-        _refuse(f"audio of type {file.media_type}, or audio that is only named")
+        raise unsupported(f"audio of type {file.media_type}, or audio that is only named")
     return {"type": "input_audio", "input_audio": {"data": file.data, "format": kind}}
 
 
@@ -196,7 +186,7 @@ def _document(file: File) -> Body:
     if known.get("dialect") == "openai" and "file_id" in known:
         return {"type": "file", "file": {"file_id": known["file_id"]}}
     if file.data is None:
-        _refuse("a document that is only named")
+        raise unsupported("a document that is only named")
     media_type = file.media_type or "application/pdf"
     name = file.name or "document." + media_type.rpartition("/")[2]
     data = f"data:{media_type};base64,{file.data}"
@@ -291,7 +281,3 @@ def _effort_of(budget: int | None) -> str | None:
     if budget < 4096:
         return "low"
     return "medium" if budget < 16384 else "high"
-
-
-def _refuse(what: str) -> NoReturn:
-    raise Rejected(f"The upstream's language cannot say {what}.", fallback=True, param="messages")

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
-import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
-
-import orjson
 
 from chat.request import (
     File,
@@ -21,16 +16,11 @@ from chat.request import (
     ToolResult,
 )
 from dialects import reading
+from dialects.images import Data, is_base64, of_data_url
 from dialects.reading import bad, kind_of
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
-_DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
-
-
-class _Data(NamedTuple):
-    media_type: str
-    data: str
 
 
 def read_messages(items: Sequence[tuple[str, dict[str, Json]]]) -> tuple[Message, ...]:
@@ -154,21 +144,18 @@ def _file(part: Mapping[str, Json], path: str) -> File:
     return File("document", media_type or "application/pdf", data, name=name)
 
 
-def _data_url(url: str, where: str) -> _Data:
-    head = _DATA_URL.match(url)
-    if head is None or not head[2].lower().endswith(";base64"):
+def _data_url(url: str, where: str) -> Data:
+    found = of_data_url(url)
+    if found is None:
         bad(where, "must be a data: URL with base64.")
-    data = url[head.end() :]
-    _check_base64(data, where)
-    return _Data(head[1].strip().lower(), data)
+    _check_base64(found.data, where)
+    return found
 
 
 def _check_base64(data: str, where: str) -> None:
     if not data:
         bad(where, "has no data.")
-    try:
-        binascii.a2b_base64(data, strict_mode=True)
-    except ValueError:
+    if not is_base64(data):
         bad(where, "is not base64.")
 
 
@@ -213,17 +200,10 @@ def _call(call: Mapping[str, Json], path: str) -> ToolCall:
         bad(path + "name", "must not be empty.")
     arguments = function.get("arguments")
     if isinstance(arguments, dict):
-        arguments = _written(arguments, path)
+        arguments = reading.json_text(arguments, path + "arguments")
     if arguments is not None and not isinstance(arguments, str):
         bad(path + "arguments", f"must be a string of JSON, not {kind_of(arguments)}.")
     return ToolCall(call_id, name, arguments or "")
-
-
-def _written(arguments: Mapping[str, Json], path: str) -> str:
-    try:
-        return orjson.dumps(arguments).decode()
-    except orjson.JSONEncodeError:
-        return bad(path + "arguments", "is nested too deep.")
 
 
 def _result(item: Mapping[str, Json], path: str, calls: Mapping[str, str]) -> ToolResult:

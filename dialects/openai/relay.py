@@ -8,19 +8,20 @@ text.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 
 import orjson
 
-from chat.errors import Broken, UpstreamError
+from chat.errors import UpstreamError
 from chat.events import Usage
 from chat.request import Json
+from dialects.ascii_json import ascii_json, one_line, rewritten
 from dialects.framing import Frame
 from dialects.openai.errors import carries_error, error_in_band
 from dialects.openai.quirks import OpenAiQuirks
 from dialects.openai.stream import DONE, as_chunk, read_json, usage_of
+from dialects.upstream_errors import cut
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
@@ -61,7 +62,7 @@ class OpenAiWatch:
         self.usage = Usage()
         self._wanted = wanted
         self._model = model
-        self._told = b'"model":' + json.dumps(model).encode()
+        self._told = b'"model":' + ascii_json(model)
         self._said = b""
         self._finished = False
         self._done = False
@@ -86,7 +87,7 @@ class OpenAiWatch:
         if self._failure is not None:
             raise self._failure
         if not self._finished:
-            raise Broken("The upstream's answer ended before it was finished.", code="cut")
+            raise cut()
         return () if self._done else (Frame(DONE),)
 
     def _look(self, frame: Frame, passed: list[Frame]) -> None:
@@ -116,7 +117,7 @@ class OpenAiWatch:
                 if not choices:
                     return
                 del chunk["usage"]
-                data = _dump(chunk)
+                data = rewritten(chunk)
         elif not self._wanted and "usage" in chunk:
             data = data.replace(b',"usage":null', b"", 1)
         if not isinstance(choices, list):
@@ -125,7 +126,7 @@ class OpenAiWatch:
             self._choice(choices[0])
         if chunk.get("model") != self._model:
             data = self._renamed(data)
-        data = _one_line(data)
+        data = one_line(data)
         passed.append(frame if data is frame.data and not event else Frame(data))
 
     def _perhaps_error(
@@ -153,9 +154,9 @@ class OpenAiWatch:
         self.usage = usage_of(chunk)
         chunk["model"] = self._model
         usage = chunk.pop("usage", None)
-        passed.append(Frame(_dump(chunk)))
+        passed.append(Frame(rewritten(chunk)))
         if self._wanted and usage is not None:
-            passed.append(Frame(_dump({**chunk, "choices": [], "usage": usage})))
+            passed.append(Frame(rewritten({**chunk, "choices": [], "usage": usage})))
 
     def _choice(self, choice: Json) -> None:
         if not isinstance(choice, dict):
@@ -176,20 +177,3 @@ class OpenAiWatch:
                 self._said = found[0]
                 renamed = data.replace(self._said, self._told, 1)
         return renamed
-
-
-def _one_line(data: bytes) -> bytes:
-    """Without line ends between its tokens, and without the line separators of Unicode, at
-    which some clients part lines."""
-    if not data.isascii():
-        data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-        data = data.replace(b"\xc2\x85", b"\\u0085")
-    return data.replace(b"\n", b" ") if b"\n" in data else data
-
-
-def _dump(chunk: Json) -> bytes:
-    try:
-        return orjson.dumps(chunk)
-    except orjson.JSONEncodeError:
-        message = "The upstream sent a chunk that is nested too deep."
-        raise Broken(message, code="malformed") from None

@@ -6,7 +6,6 @@ alone, the finish reason in one chunk with an empty delta, usage only for those 
 
 from __future__ import annotations
 
-import json
 from json.encoder import encode_basestring_ascii as quoted
 
 from chat.errors import GatewayError
@@ -22,6 +21,7 @@ from chat.events import (
 from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json, ToolCall
 from chat.trace import Trace
+from dialects.ascii_json import ascii_json
 from dialects.openai.errors import render_error
 
 
@@ -73,13 +73,12 @@ class OpenAiRenderer:
         usage = render_usage(self._usage) if self._wants_usage else None
         last = "data: [DONE]\n\n"
         if usage is not None:
-            written = json.dumps(usage, separators=(",", ":"))
+            written = ascii_json(usage).decode()
             last = f'{self._head}],"usage":{written}}}\n\n{last}'
         return last.encode("ascii")
 
     def fail(self, error: GatewayError) -> bytes:
-        written = json.dumps(render_error(error), separators=(",", ":"))
-        return f"data: {written}\n\n".encode("ascii")
+        return b"data: " + ascii_json(render_error(error)) + b"\n\n"
 
     def _role(self) -> str:
         self._begun = True

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from chat.errors import Broken
 from chat.events import (
     Finish,
     FinishReason,
@@ -19,11 +18,13 @@ from chat.events import (
     Usage,
 )
 from chat.request import Json
+from dialects.answers import count, string
 from dialects.framing import Frame
 from dialects.openai.errors import carries_error, error_in_band
 from dialects.openai.quirks import OpenAiQuirks
 from dialects.openai.think import ThinkTags
 from dialects.openai.tool_calls import ToolCalls
+from dialects.upstream_errors import cut, malformed
 
 DONE = b"[DONE]"
 
@@ -79,7 +80,7 @@ class OpenAiParser:
             return events
         if not self._started:
             self._started = True
-            events.append(Start(_string(chunk.get("id")), _string(chunk.get("model"))))
+            events.append(Start(string(chunk.get("id")), string(chunk.get("model"))))
         if isinstance(choices, list) and choices:
             self._choice(choices[0], events)
         if chunk.get("usage") is not None or "x_groq" in chunk:
@@ -90,7 +91,7 @@ class OpenAiParser:
         if self._finished:
             return ()
         if self._reason is None:
-            raise Broken("The upstream's answer ended before it was finished.", code="cut")
+            raise cut()
         return self._end()
 
     def _perhaps_error(self, chunk: Json, event: bytes) -> Sequence[StreamEvent]:
@@ -161,7 +162,7 @@ class OpenAiParser:
                 continue
             thought = part.get("thinking")
             if isinstance(thought, list):
-                texts = [_string(piece.get("text")) for piece in thought if isinstance(piece, dict)]
+                texts = [string(piece.get("text")) for piece in thought if isinstance(piece, dict)]
                 thought = "".join(texts)
             if thought and isinstance(thought, str):
                 events.append(ReasoningDelta(thought))
@@ -200,8 +201,7 @@ def read_json(frame: Frame) -> Json:
     except (ValueError, RecursionError):
         if frame.event == b"error":
             raise error_in_band(frame.data.decode("utf-8", "replace")) from None
-        message = "The upstream sent a chunk that is not JSON."
-        raise Broken(message, code="malformed") from None
+        raise malformed("a chunk that is not JSON") from None
 
 
 def as_chunk(body: Mapping[str, Json]) -> dict[str, Json]:
@@ -240,17 +240,17 @@ def usage_of(body: Mapping[str, Json]) -> Usage:
         return Usage()
     read = _object(usage.get("prompt_tokens_details"))
     wrote = _object(usage.get("completion_tokens_details"))
-    cached = _count(read.get("cached_tokens"))
+    cached = count(read.get("cached_tokens"))
     if cached is None:
-        cached = _count(usage.get("prompt_cache_hit_tokens"))
+        cached = count(usage.get("prompt_cache_hit_tokens"))
     tokens = Usage(
-        input_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
+        input_tokens=count(usage.get("prompt_tokens")),
+        output_tokens=count(usage.get("completion_tokens")),
         cached_tokens=cached,
-        cache_write_tokens=_count(read.get("cache_write_tokens")),
-        reasoning_tokens=_count(wrote.get("reasoning_tokens")),
+        cache_write_tokens=count(read.get("cache_write_tokens")),
+        reasoning_tokens=count(wrote.get("reasoning_tokens")),
     )
-    total = _count(usage.get("total_tokens"))
+    total = count(usage.get("total_tokens"))
     thoughts = tokens.reasoning_tokens
     # Some hosts leave thoughts out of completion_tokens; only their own total tells.
     if (
@@ -276,13 +276,3 @@ def _lenient(data: bytes) -> Json:
 
 def _object(value: Json) -> Mapping[str, Json]:
     return value if isinstance(value, dict) else {}
-
-
-def _count(value: Json) -> int | None:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if type(value) is int and value >= 0 else None
-
-
-def _string(value: Json) -> str:
-    return value if isinstance(value, str) else ""

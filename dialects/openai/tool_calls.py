@@ -8,14 +8,16 @@ later call waits until the one before it is whole.
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 
 import orjson
 
-from chat.errors import Broken
 from chat.events import ToolCallDelta
 from chat.request import Json
+from dialects.answers import string
+from dialects.arguments import as_text
+from dialects.call_ids import CallIds
+from dialects.upstream_errors import malformed
 
 
 @dataclass(slots=True)
@@ -47,7 +49,7 @@ class ToolCalls:
     def __init__(self) -> None:
         self._calls: list[_Call] = []
         self._front = 0
-        self._ids: set[str] = set()
+        self._ids = CallIds()
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -59,9 +61,9 @@ class ToolCalls:
         function = piece.get("function")
         if not isinstance(function, dict):
             function = {}
-        said_id = _string(piece.get("id"))
-        name = _string(function.get("name"))
-        arguments = _arguments(function.get("arguments"))
+        said_id = string(piece.get("id"))
+        name = string(function.get("name"))
+        arguments = as_text(function.get("arguments"))
         if not (said_id or name or arguments):
             return []
         call = self._call(piece.get("index"), said_id, name, arguments)
@@ -77,7 +79,7 @@ class ToolCalls:
         while self._front < len(self._calls):
             call = self._calls[self._front]
             if not call.name:
-                raise Broken("The upstream sent a tool call without a name.", code="malformed")
+                raise malformed("a tool call without a name")
             if not call.pieces:
                 call.pieces.append("{}")
             events += self._tell(call)
@@ -118,7 +120,7 @@ class ToolCalls:
         if not call.name:
             return []
         if not call.id:
-            call.id = self._unique(call.said_id)
+            call.id = self._ids.unique(call.said_id)
             arguments = "".join(call.pieces)
             call.told = len(call.pieces)
             return [ToolCallDelta(self._front, call.id, call.name, arguments)]
@@ -127,26 +129,3 @@ class ToolCalls:
         arguments = "".join(call.pieces[call.told :])
         call.told = len(call.pieces)
         return [ToolCallDelta(self._front, arguments=arguments)]
-
-    def _unique(self, said_id: str) -> str:
-        if not said_id or said_id in self._ids:
-            said_id = f"call_{uuid.uuid4().hex}"
-        self._ids.add(said_id)
-        return said_id
-
-
-def _string(value: Json) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _arguments(value: Json) -> str:
-    """Fragments of JSON text; hosts that send the object itself are helped."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:
-        message = "The upstream sent a tool call whose arguments are nested too deep."
-        raise Broken(message, code="malformed") from None

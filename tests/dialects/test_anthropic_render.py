@@ -249,7 +249,7 @@ def test_a_whole_answer_is_one_message() -> None:
             {"type": "redacted_thinking", "data": "EmwK"},
             {"type": "text", "text": "a"},
             {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": 1}},
-            {"type": "tool_use", "id": "t2", "name": "f", "input": {"raw_arguments": "{"}},
+            {"type": "tool_use", "id": "t2", "name": "f", "input": {"_raw": "{"}},
         ],
         "stop_reason": "tool_use",
         "stop_sequence": None,

@@ -172,8 +172,8 @@ def blocks(turn: Json, kind: str) -> list[Json]:
         ("", {}),
         (" ", {}),
         ('{"a":1}', {"a": 1}),
-        ('{"a":', {"raw_arguments": '{"a":'}),
-        ("[1]", {"raw_arguments": "[1]"}),
+        ('{"a":', {"_raw": '{"a":'}),
+        ("[1]", {"_raw": "[1]"}),
     ],
 )
 def test_arguments_are_an_object_whatever_they_were(arguments: str, value: Json) -> None:

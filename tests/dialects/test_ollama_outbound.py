@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from chat.errors import BadRequest
+from chat.errors import Rejected
 from chat.events import Finish, Start, TextDelta
 from chat.request import (
     ChatRequest,
@@ -17,6 +17,7 @@ from chat.request import (
     Message,
     Reasoning,
     ResponseFormat,
+    Role,
     Sampling,
     Text,
     Tool,
@@ -113,20 +114,21 @@ def test_arguments_that_are_no_object_are_kept_raw(text: str) -> None:
     orjson.dumps(body)
 
 
-def test_an_image_by_its_url_is_refused_by_name() -> None:
-    messages = (*HI, Message("user", (Text("?"), Image(url="https://example.org/a.png"))))
-    with pytest.raises(BadRequest) as caught:
-        built(messages)
-    assert caught.value.param == "messages[1].content"
-    assert "base64" in caught.value.message
-    with pytest.raises(BadRequest):
-        built((Message("tool", (ToolResult("c", (Image(url="https://example.org/a.png"),)),)),))
-
-
-def test_a_document_is_refused_by_name() -> None:
-    with pytest.raises(BadRequest) as caught:
-        built((Message("user", (File("document", "application/pdf", "AAEC"),)),))
-    assert caught.value.param == "messages[0].content"
+def test_what_ollama_cannot_read_may_go_to_another_target() -> None:
+    url = Image(url="https://example.org/a.png")
+    for part in (
+        url,
+        File("document", "application/pdf", "AAEC"),
+        File("audio", "audio/wav", "AAEC"),
+        ToolResult("c", (url,)),
+    ):
+        role: Role = "tool" if isinstance(part, ToolResult) else "user"
+        with pytest.raises(Rejected) as caught:
+            built((*HI, Message(role, (part,))))
+        failure = caught.value
+        assert (failure.fallback, failure.code) == (True, "unsupported_content")
+        assert failure.param == "messages[1].content"
+        assert failure.param in failure.message
 
 
 def test_sampling_becomes_options_of_the_right_types() -> None:

@@ -90,7 +90,7 @@ def test_the_name_of_a_speaker_is_kept() -> None:
         (Image(None, "/9j/4AAQ"), ("data:image/jpeg;base64,/9j/4AAQ", None)),
         (Image(None, "iVBORw0KGgoA"), ("data:image/png;base64,iVBORw0KGgoA", None)),
         (Image(None, "R0lGODlh"), ("data:image/gif;base64,R0lGODlh", None)),
-        (Image(None, "UklGRgAA"), ("data:image/webp;base64,UklGRgAA", None)),
+        (Image(None, "UklGRgAAAABXRUJQ"), ("data:image/webp;base64,UklGRgAAAABXRUJQ", None)),
         (Image(None, "AAAA"), ("data:image/png;base64,AAAA", None)),
     ],
 )
