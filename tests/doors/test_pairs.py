@@ -1,0 +1,41 @@
+"""The same answer through every pair of languages: four at the door, four behind it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.doors.clients import ask, question, read
+from tests.doors.upstreams import CALLS, HELLO, KINDS, LENGTH, THOUGHT, Said, play, provider
+from tests.replay.gateway import running, settings
+from tests.replay.server import ReplayServer
+
+PAIRS = list(itertools.product(KINDS, KINDS))
+
+
+@pytest.mark.parametrize("said", [HELLO, LENGTH, CALLS, THOUGHT], ids=lambda one: one.finish)
+@pytest.mark.parametrize(("door", "kind"), PAIRS)
+async def test_text_thoughts_calls_finish_and_usage_are_the_same(
+    door: str, kind: str, said: Said
+) -> None:
+    """Whole, streamed, and streamed from an upstream that writes three bytes at a time."""
+    wanted = [(call.name, call.arguments) for call in said.calls]
+    async with (
+        ReplayServer() as upstream,
+        running(settings(providers={"lab": provider(kind, upstream.url)})) as gateway,
+    ):
+        for stream, chunk in ((False, None), (True, None), (True, 3)):
+            upstream.play(play(kind, said, stream, chunk=chunk))
+            body = question(door, "Hi", stream=stream)
+            if door == "gemini" and said.thoughts:
+                config = {"thinkingConfig": {"includeThoughts": True}}
+                body["generationConfig"] = config
+            status, raw = await ask(gateway, door, body, stream=stream)
+            assert status == 200, raw
+            found = read(door, raw, stream=stream)
+            assert found.text == said.text
+            assert found.calls == wanted
+            assert found.finish == said.finish
+            assert found.usage == said.usage
+            assert found.thoughts == "".join(said.thoughts)
