@@ -306,3 +306,27 @@ async def test_an_ollama_without_the_default_model_answers_with_the_first_that_i
             answer = await gateway.complete(message="Hi")
             assert answer.route["target"] == "ollama/qwen3"
             assert (await gateway.complete(message="Hi", model="phi4:14b")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [(401, "denied"), (403, "denied"), (500, "failing"), (200, "connected")]
+)
+async def test_a_key_is_checked_at_start_without_delaying_readiness(
+    status: int, state: str
+) -> None:
+    async with ReplayServer(Play(b"")) as upstream:
+        upstream.look_status = status
+        lab = {"kind": "openai", "base_url": upstream.url + "/v1", "api_key": KEY}
+        async with running(
+            settings(providers={"lab": lab}, routes={"auto": {"local": ["lab/m"]}})
+        ) as gateway:
+            async with gateway.session.get(gateway.url + "/readyz") as response:
+                assert response.status == 200
+            async with asyncio.timeout(5):
+                while "lab" not in gateway.services.registry.health:
+                    await asyncio.sleep(0.01)
+            async with gateway.session.get(gateway.url + "/health") as response:
+                text = await response.text()
+                health = orjson.loads(text)
+            assert health["providers"]["lab"]["status"] == state
+            assert KEY not in text

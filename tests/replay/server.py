@@ -56,6 +56,8 @@ class ReplayServer:
         self.open = 0
         self.answers: dict[str, bytes] = {}
         """JSON for a GET, by path; an empty list of models for any other."""
+        self.look_status = 200
+        """Status of every GET."""
         self.connections: set[int] = set()
         """Source ports of the callers."""
         self._runner: web.AppRunner | None = None
@@ -109,7 +111,7 @@ class ReplayServer:
         )
         if request.method != "POST":
             told = self.answers.get(request.path, b'{"data": [], "models": []}')
-            return web.Response(body=told, content_type="application/json")
+            return web.Response(status=self.look_status, body=told, content_type="application/json")
         self.received.append(received)
         assert request.transport is not None
         self.connections.add(request.transport.get_extra_info("peername")[1])
