@@ -38,11 +38,13 @@ class RefusalDelta:
 @dataclass(slots=True)
 class ReasoningDelta:
     """A piece of thought. `signature` closes the block of thought it belongs to;
-    `redacted` is a whole block that only its vendor can read."""
+    `redacted` is a whole block that only its vendor can read. `vendor` is the name of the
+    dialect that either came in (see chat.request.Reasoning)."""
 
     text: str = ""
     signature: str | None = None
     redacted: str | None = None
+    vendor: str | None = None
 
 
 @dataclass(slots=True)

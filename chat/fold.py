@@ -50,6 +50,7 @@ class _Open:
     kind: str = ""
     pieces: list[str] = field(default_factory=list)
     signature: str | None = None
+    vendor: str | None = None
     id: str = ""
     name: str = ""
     index: int = -1
@@ -59,7 +60,9 @@ class _Open:
         if self.kind == "text":
             return Text(text) if text else None
         if self.kind == "reasoning":
-            return Reasoning(text, self.signature) if text or self.signature else None
+            if not text and not self.signature:
+                return None
+            return Reasoning(text, self.signature, vendor=self.vendor)
         if self.kind == "call":
             return ToolCall(self.id, self.name, text, self.signature)
         return None
@@ -122,12 +125,13 @@ class Folder:
     def _thought(self, event: ReasoningDelta) -> None:
         if event.redacted is not None:
             self._shut()
-            self._parts.append(Reasoning(redacted=event.redacted))
+            self._parts.append(Reasoning(redacted=event.redacted, vendor=event.vendor))
             return
         part = self._at("reasoning")
         part.pieces.append(event.text)
         if event.signature is not None:
             part.signature = event.signature
+            part.vendor = event.vendor
             self._shut()
 
     def _call(self, event: ToolCallDelta) -> None:

@@ -49,11 +49,18 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """What the model thought. `signature` proves it to the vendor that made it."""
+    """What the model thought. `signature` proves it to the vendor that made it, `redacted` is a
+    whole thought that only that vendor can read.
+
+    `vendor` is the name of the dialect that both came in, None where there is neither. To any
+    other vendor they are never sent, and to a caller of any other dialect never shown: wrapped
+    up for the way back, they would end in histories that other servers refuse.
+    """
 
     text: str = ""
     signature: str | None = None
     redacted: str | None = None
+    vendor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

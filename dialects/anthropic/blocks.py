@@ -16,7 +16,7 @@ from chat.request import (
     ToolCall,
     ToolResult,
 )
-from dialects.anthropic.words import IMAGE_TYPES
+from dialects.anthropic.words import IMAGE_TYPES, NAME
 from dialects.images import is_base64
 from dialects.reading import (
     bad,
@@ -46,10 +46,9 @@ class Reader:
             if kind == "text":
                 parts.append(text_block(block, where))
             elif kind == "thinking":
-                words = optional_text(block, "thinking", where) or ""
-                parts.append(Reasoning(words, optional_text(block, "signature", where) or None))
+                parts.append(_thought(block, where))
             elif kind == "redacted_thinking":
-                parts.append(Reasoning(redacted=text(block, "data", where)))
+                parts.append(Reasoning(redacted=text(block, "data", where), vendor=NAME))
             elif kind == "tool_use":
                 parts.append(self._call(block, where))
             elif kind in _OWN or kind.endswith("_tool_result"):
@@ -103,6 +102,13 @@ class Reader:
             flag(block, "is_error", where) or False,
             _marks(block, "cache_control"),
         )
+
+
+def _thought(block: Mapping[str, Json], where: str) -> Reasoning:
+    """A signature is Anthropic's own: another's is never shown to a caller of this dialect."""
+    words = optional_text(block, "thinking", where) or ""
+    signature = optional_text(block, "signature", where)
+    return Reasoning(words, signature, vendor=NAME) if signature else Reasoning(words)
 
 
 def text_block(block: Mapping[str, Json], where: str) -> Text:

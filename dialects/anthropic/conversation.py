@@ -214,6 +214,8 @@ def marks_of(opaque: Mapping[str, Json] | None, *names: str) -> dict[str, Json]:
 
 def _thought(part: Reasoning) -> list[Json]:
     """Nothing for what Anthropic did not sign: it is never invented."""
+    if part.vendor != NAME:
+        return []
     if part.redacted is not None:
         return (
             [{"type": "redacted_thinking", "data": part.redacted}]

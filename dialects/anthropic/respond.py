@@ -29,6 +29,7 @@ from chat.trace import Trace
 from dialects import arguments
 from dialects.anthropic.errors import render_error
 from dialects.anthropic.words import (
+    NAME,
     stop_reason_of,
     tokens_of_request,
     wire_usage,
@@ -146,14 +147,21 @@ class AnthropicRenderer:
         frames.append(self._piece + quoted(text) + _END)
 
     def _think(self, event: ReasoningDelta, frames: list[str]) -> None:
+        if event.text and self._shows_thoughts:
+            self._say("thinking", event.text, frames)
+        if event.vendor == NAME:
+            self._bound(event, frames)
+        elif self._kind == "thinking" and (event.signature or event.redacted):
+            # It ends the block, but what it says only its own vendor can read.
+            self._shut(frames)
+
+    def _bound(self, event: ReasoningDelta, frames: list[str]) -> None:
+        """What Anthropic alone can read: a signature, or a whole block."""
         if event.redacted is not None:
             block = f'{{"type":"redacted_thinking","data":{quoted(event.redacted)}}}'
             self._open("thinking", block, frames)
             self._shut(frames)
-            return
-        if event.text and self._shows_thoughts:
-            self._say("thinking", event.text, frames)
-        if event.signature is not None:
+        elif event.signature is not None:
             if self._kind != "thinking":
                 self._open("thinking", _BLOCKS["thinking"], frames)
             frames.append(
@@ -207,7 +215,7 @@ def render_response(request: ChatRequest, response: ChatResponse, trace: Trace) 
     content = [
         _block(part, shows_thoughts)
         for part in response.parts
-        if shows_thoughts or not isinstance(part, Reasoning) or part.signature or part.redacted
+        if not isinstance(part, Reasoning) or part.vendor == NAME or (shows_thoughts and part.text)
     ]
     if response.refusal:
         content.append({"type": "text", "text": response.refusal})
@@ -239,7 +247,8 @@ def _block(part: Text | Reasoning | ToolCall, shows_thoughts: bool) -> Json:
     if part.redacted is not None:
         return {"type": "redacted_thinking", "data": part.redacted}
     words = part.text if shows_thoughts else ""
-    return {"type": "thinking", "thinking": words, "signature": part.signature or ""}
+    signature = part.signature if part.vendor == NAME else None
+    return {"type": "thinking", "thinking": words, "signature": signature or ""}
 
 
 def _guess(characters: int) -> int:

@@ -20,7 +20,7 @@ from chat.request import Json
 from dialects import arguments
 from dialects.answers import string
 from dialects.anthropic.errors import in_band
-from dialects.anthropic.words import finish_of, usage_of
+from dialects.anthropic.words import NAME, finish_of, usage_of
 from dialects.call_ids import CallIds
 from dialects.framing import Frame
 from dialects.upstream_errors import cut, malformed
@@ -151,7 +151,7 @@ class AnthropicParser:
             return [ReasoningDelta(thought)] if thought else []
         if kind == "redacted_thinking":
             data = string(block.get("data"))
-            return [ReasoningDelta(redacted=data)] if data else []
+            return [ReasoningDelta(redacted=data, vendor=NAME)] if data else []
         if kind == "tool_use":
             return [self._call(block)]
         self._kind = "other"
@@ -209,7 +209,7 @@ class AnthropicParser:
         if self._kind == "tool" and not self._pieces:
             events.append(ToolCallDelta(self._calls - 1, arguments=self._prefilled or "{}"))
         elif self._kind == "thinking" and self._signature:
-            events.append(ReasoningDelta(signature=self._signature))
+            events.append(ReasoningDelta(signature=self._signature, vendor=NAME))
         self._kind = ""
         self._block = None
         self._signature = ""

@@ -18,7 +18,9 @@ from dialects.framing import SSE
 from dialects.gemini import errors, read, respond
 from dialects.gemini.build import NAME, build_body
 from dialects.gemini.respond import GeminiRenderer
+from dialects.gemini.signatures import with_signed_calls
 from dialects.gemini.stream import GeminiParser, parse_whole
+from dialects.gemini.thinking import signs_calls
 from dialects.gemini.watch import GeminiWatch
 
 
@@ -60,8 +62,12 @@ class GeminiDialect:
         return errors.parse_error(status, headers, body)
 
     def relay_body(self, body: dict[str, Json], model: str) -> dict[str, Json]:
-        """The caller's own body without what the door put into it; usage always comes."""
-        return {name: value for name, value in body.items() if name not in ("model", "stream")}
+        """The caller's own body without what the door put into it, and with calls that this
+        model will not refuse; usage always comes."""
+        sent = {name: value for name, value in body.items() if name not in ("model", "stream")}
+        if signs_calls(model) and "contents" in sent:
+            sent["contents"] = with_signed_calls(sent["contents"])
+        return sent
 
     def watch(self, body: dict[str, Json], model: str) -> GeminiWatch:
         return GeminiWatch(model)

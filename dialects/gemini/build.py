@@ -24,6 +24,7 @@ from chat.request import (
 from dialects import arguments
 from dialects.gemini.media import type_of_data, type_of_url
 from dialects.gemini.schema import for_parameters, for_response, to_openapi
+from dialects.gemini.signatures import signed
 from dialects.gemini.thinking import generation, signs_calls, thinking_config
 
 NAME = "gemini"
@@ -33,10 +34,6 @@ RAW_PART = "geminiPart"
 """The key in `Text.opaque` of a whole part that only Gemini can read."""
 RAW_RESPONSE = "geminiResponse"
 """The key in `ToolResult.opaque` of a functionResponse.response that is no plain text."""
-
-UNSIGNED = "skip_thought_signature_validator"
-"""Google's word for a call that another model made, or whose signature was lost on the way:
-https://ai.google.dev/gemini-api/docs/thought-signatures."""
 
 MAX_STOPS = 5
 MAX_SEED = 2**31
@@ -86,8 +83,7 @@ def _conversation(request: ChatRequest, model: str) -> tuple[list[Json], list[Js
     system: list[Json] = []
     contents: list[_Content] = []
     names: dict[str, str] = {}
-    signed = signs_calls(model)
-    own = request.extra.get("dialect") == NAME
+    signs = signs_calls(model)
     for message in request.messages:
         if message.role == "system" and not contents:
             system += [{"text": part.text} for part in _texts(message) if part.text]
@@ -96,9 +92,9 @@ def _conversation(request: ChatRequest, model: str) -> tuple[list[Json], list[Js
         for part in message.parts:
             if isinstance(part, ToolCall):
                 names[part.id] = part.name
-            _add(content, part, names, own)
-        if signed:
-            _sign_first_call(content)
+            _add(content, part, names)
+        if signs:
+            content.others[:] = signed(content.others)
         if not content.results and not content.others:
             continue
         if contents and contents[-1].role == content.role:
@@ -116,8 +112,7 @@ def _texts(message: Message) -> Iterable[Text]:
     return (part for part in message.parts if isinstance(part, Text))
 
 
-def _add(content: _Content, part: Part, names: Mapping[str, str], own: bool) -> None:
-    """`own`: the conversation came in Gemini's words, so its signatures are Gemini's."""
+def _add(content: _Content, part: Part, names: Mapping[str, str]) -> None:
     if isinstance(part, ToolResult):
         content.results.append(_result(part, names))
         content.others += [_blob(piece) for piece in part.parts if isinstance(piece, Image)]
@@ -133,23 +128,16 @@ def _add(content: _Content, part: Part, names: Mapping[str, str], own: bool) -> 
         signature = {"thoughtSignature": part.signature} if part.signature else {}
         content.others.append({"functionCall": call, **signature})
     elif isinstance(part, Reasoning):
-        if own and (part.text or part.signature):
-            signature = {"thoughtSignature": part.signature} if part.signature else {}
-            content.others.append({"text": part.text, "thought": True, **signature})
+        # A thought that Gemini did not sign says nothing to it.
+        if part.vendor == NAME and part.signature:
+            thought = {"text": part.text, "thought": True, "thoughtSignature": part.signature}
+            content.others.append(thought)
     else:
         content.others.append(_blob(part) | _beside(part.opaque))
 
 
 def _beside(opaque: Mapping[str, Json] | None) -> dict[str, Json]:
     return {name: opaque[name] for name in SIBLINGS if name in opaque} if opaque else {}
-
-
-def _sign_first_call(content: _Content) -> None:
-    # Of parallel calls Gemini signs the first only, and asks for no more than that back.
-    for part in content.others:
-        if "functionCall" in part:
-            part.setdefault("thoughtSignature", UNSIGNED)
-            return
 
 
 def _result(part: ToolResult, names: Mapping[str, str]) -> dict[str, Json]:

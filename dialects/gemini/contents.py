@@ -20,7 +20,7 @@ from chat.request import (
 )
 from dialects import reading
 from dialects.call_ids import new_id
-from dialects.gemini.build import RAW_PART, RAW_RESPONSE, SIBLINGS
+from dialects.gemini.build import NAME, RAW_PART, RAW_RESPONSE, SIBLINGS
 from dialects.gemini.media import type_of_url
 from dialects.gemini.spelling import camel
 from dialects.images import is_base64
@@ -101,7 +101,9 @@ class Conversation:
         if part.get("text") is not None:
             text = reading.text(part, "text", path)
             if mine and reading.flag(part, "thought", path):
-                return Reasoning(text, reading.optional_text(part, "thoughtSignature", path))
+                # It is Gemini's own: another's is never shown to a caller of this dialect.
+                signature = reading.optional_text(part, "thoughtSignature", path)
+                return Reasoning(text, signature, vendor=NAME) if signature else Reasoning(text)
             return Text(text, beside)
         blob = reading.optional_object(part, "inlineData", path)
         if blob is not None:

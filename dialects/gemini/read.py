@@ -86,8 +86,7 @@ def parse_request(body: Json) -> ChatRequest:
         effort=effort,
         thinking_budget=budget,
         include_thoughts=thoughts,
-        # Said even without fields: it vouches that the signatures are Gemini's own.
-        extra={"dialect": NAME, "fields": fields},
+        extra={"dialect": NAME, "fields": fields} if fields else {},
     )
 
 

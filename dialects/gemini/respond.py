@@ -17,10 +17,11 @@ from chat.events import (
     Usage,
 )
 from chat.fold import ChatResponse
-from chat.request import ChatRequest, Json, Reasoning, Text, ToolCall
+from chat.request import ChatRequest, Json, Text, ToolCall
 from chat.trace import Trace
 from dialects import arguments
 from dialects.ascii_json import ascii_json
+from dialects.gemini.build import NAME
 from dialects.gemini.reasons import reason_of
 from dialects.gemini.usage import metadata_of
 
@@ -119,10 +120,15 @@ class GeminiRenderer:
         return _HEAD + ascii_json(part).decode() + self._tail
 
     def _thought(self, event: ReasoningDelta) -> str:
-        if not self._thoughts or not (event.text or event.signature):
+        if not self._thoughts:
             return ""
-        part = _thought_part(event.text, event.signature)
-        return _HEAD + ascii_json(part).decode() + self._tail
+        if event.vendor == NAME:
+            part = ascii_json(_thought_part(event.text, event.signature)).decode()
+        elif event.text:
+            part = f'{{"text":{quoted(event.text)},"thought":true}}'
+        else:
+            return ""
+        return _HEAD + part + self._tail
 
 
 def render_response(request: ChatRequest, response: ChatResponse, trace: Trace) -> Json:
@@ -132,8 +138,10 @@ def render_response(request: ChatRequest, response: ChatResponse, trace: Trace) 
             parts.append({"text": part.text})
         elif isinstance(part, ToolCall):
             parts.append(_call_part(part.id, part.name, part.arguments, part.signature))
-        elif _shown(request, part):
-            parts.append(_thought_part(part.text, part.signature))
+        elif request.include_thoughts is True:
+            signature = part.signature if part.vendor == NAME else None
+            if part.text or signature:
+                parts.append(_thought_part(part.text, signature))
     if response.refusal:
         parts.append({"text": response.refusal})
     content = {"parts": parts or [{"text": ""}], "role": "model"}
@@ -165,10 +173,6 @@ def render_error(error: GatewayError) -> Json:
     if details:
         told["details"] = details
     return {"error": told}
-
-
-def _shown(request: ChatRequest, part: Reasoning) -> bool:
-    return request.include_thoughts is True and bool(part.text or part.signature)
 
 
 def _call_part(call_id: str, name: str, text: str, signature: str | None) -> dict[str, Json]:

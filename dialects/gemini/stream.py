@@ -21,6 +21,7 @@ from dialects import arguments
 from dialects.answers import string
 from dialects.call_ids import CallIds
 from dialects.framing import Frame
+from dialects.gemini.build import NAME
 from dialects.gemini.errors import error_in_band
 from dialects.gemini.reasons import FAULTS, finish_of
 from dialects.gemini.usage import usage_of
@@ -114,8 +115,10 @@ class GeminiParser:
         if isinstance(text, str):
             if part.get("thought") is True:
                 signature = string(part.get("thoughtSignature")) or None
-                if text or signature:
-                    events.append(ReasoningDelta(text, signature))
+                if signature:
+                    events.append(ReasoningDelta(text, signature, vendor=NAME))
+                elif text:
+                    events.append(ReasoningDelta(text))
             elif text:
                 events.append(TextDelta(text))
             return

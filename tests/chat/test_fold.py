@@ -73,14 +73,14 @@ def test_a_signature_closes_its_block_of_thought() -> None:
     response = folded(
         ReasoningDelta("one"),
         ReasoningDelta(signature="s1"),
-        ReasoningDelta("two", signature="s2"),
-        ReasoningDelta(redacted="zzz"),
+        ReasoningDelta("two", signature="s2", vendor="gemini"),
+        ReasoningDelta(redacted="zzz", vendor="anthropic"),
         ReasoningDelta("three"),
     )
     assert response.parts == (
         Reasoning("one", "s1"),
-        Reasoning("two", "s2"),
-        Reasoning(redacted="zzz"),
+        Reasoning("two", "s2", vendor="gemini"),
+        Reasoning(redacted="zzz", vendor="anthropic"),
         Reasoning("three"),
     )
 

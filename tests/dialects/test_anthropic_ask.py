@@ -237,9 +237,9 @@ def test_thoughts_keep_their_signatures() -> None:
         )
     )
     assert request.messages[0].parts == (
-        Reasoning("Hm", "EqQB"),
+        Reasoning("Hm", "EqQB", vendor="anthropic"),
         Reasoning(""),
-        Reasoning(redacted="EmwK"),
+        Reasoning(redacted="EmwK", vendor="anthropic"),
         Text("ok"),
     )
 

@@ -42,7 +42,7 @@ def data_of(stream: bytes) -> list[Json]:
 def test_a_stream_is_these_bytes() -> None:
     stream = render(
         [Start("m", "gpt"), Usage(25, 1)],
-        [ReasoningDelta("Hm\n"), ReasoningDelta(signature=SIGNATURE)],
+        [ReasoningDelta("Hm\n"), ReasoningDelta(signature=SIGNATURE, vendor="anthropic")],
         [TextDelta("Hé"), TextDelta(""), TextDelta(" \u2028\U0001f642")],
         [ToolCallDelta(0, "t1", "f"), ToolCallDelta(0, arguments='{"a":')],
         [ToolCallDelta(0, arguments="1}"), ToolCallDelta(1, "t2", "g")],
@@ -180,11 +180,11 @@ def test_thoughts_that_the_caller_does_not_want_are_not_shown() -> None:
         ReasoningDelta("unsigned"),
         TextDelta("a"),
         ReasoningDelta("signed"),
-        ReasoningDelta(signature=SIGNATURE),
+        ReasoningDelta(signature=SIGNATURE, vendor="anthropic"),
         Finish("stop"),
     ]
     response = fold(play(DIALECT, [render(events, request=request)]).events)
-    assert response.parts == (Text("a"), Reasoning("", SIGNATURE))
+    assert response.parts == (Text("a"), Reasoning("", SIGNATURE, vendor="anthropic"))
     whole = DIALECT.render_response(request, fold(events), TRACE, lambda: 0.0)
     assert [block["type"] for block in whole["content"]] == ["text", "thinking"]
     assert whole["content"][1] == {"type": "thinking", "thinking": "", "signature": SIGNATURE}
@@ -230,8 +230,8 @@ def test_a_whole_answer_is_one_message() -> None:
         "id",
         "m",
         (
-            Reasoning("Hm", SIGNATURE),
-            Reasoning(redacted="EmwK"),
+            Reasoning("Hm", SIGNATURE, vendor="anthropic"),
+            Reasoning(redacted="EmwK", vendor="anthropic"),
             Text("a"),
             ToolCall("t1", "f", '{"a":1}'),
             ToolCall("t2", "f", "{"),
@@ -280,9 +280,9 @@ def streams(draw: st.DrawFn) -> list[StreamEvent]:
             events += map(TextDelta, pieces)
         elif kind == "thought":
             events += map(ReasoningDelta, pieces)
-            events.append(ReasoningDelta(signature=SIGNATURE))
+            events.append(ReasoningDelta(signature=SIGNATURE, vendor="anthropic"))
         elif kind == "redacted":
-            events.append(ReasoningDelta(redacted=pieces[0]))
+            events.append(ReasoningDelta(redacted=pieces[0], vendor="anthropic"))
         elif kind == "usage":
             events.append(draw(usages()))
         else:

@@ -186,16 +186,19 @@ def test_only_signed_thoughts_go_back() -> None:
         said("user", "x"),
         said(
             "assistant",
-            Reasoning("mine", SIGNATURE),
+            Reasoning("mine", SIGNATURE, vendor="anthropic"),
             Reasoning("of a model without signatures"),
-            Reasoning("of another", "sig_123"),
-            Reasoning(redacted=SIGNATURE),
-            Reasoning(redacted="rs_1"),
+            Reasoning("of another", "sig_123", vendor="anthropic"),
+            Reasoning("of another that looks the same", SIGNATURE, vendor="gemini"),
+            Reasoning("of nobody", SIGNATURE),
+            Reasoning(redacted=SIGNATURE, vendor="anthropic"),
+            Reasoning(redacted=SIGNATURE, vendor="gemini"),
+            Reasoning(redacted="rs_1", vendor="anthropic"),
             "answer",
-            Reasoning("the last block must be none", SIGNATURE),
+            Reasoning("the last block must be none", SIGNATURE, vendor="anthropic"),
         ),
         said("user", "y"),
-        said("assistant", Reasoning("alone", SIGNATURE)),
+        said("assistant", Reasoning("alone", SIGNATURE, vendor="anthropic")),
         said("user", "z"),
     )
     assert turns[1]["content"] == [
@@ -284,7 +287,12 @@ def test_a_block_of_anthropics_own_goes_back_as_it_came() -> None:
 
 PARTS = st.one_of(
     st.text(max_size=5).map(Text),
-    st.builds(Reasoning, st.text(max_size=3), st.sampled_from([None, "", SIGNATURE, "x-y"])),
+    st.builds(
+        Reasoning,
+        st.text(max_size=3),
+        st.sampled_from([None, "", SIGNATURE, "x-y"]),
+        vendor=st.sampled_from([None, "anthropic", "gemini"]),
+    ),
     st.builds(ToolCall, st.sampled_from(["", "a", "b.c", "b:c", "é"]), st.just("f"), st.text()),
     st.builds(
         ToolResult,

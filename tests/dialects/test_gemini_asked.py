@@ -188,7 +188,7 @@ def test_every_field_is_read_in_both_spellings(spell: Any) -> None:
         File("document", media_type="application/pdf", url="https://x/y"),
     )
     thought, first, second = assistant.parts
-    assert thought == Reasoning("hm", signature="c2ln")
+    assert thought == Reasoning("hm", signature="c2ln", vendor="gemini")
     assert isinstance(first, ToolCall)
     assert isinstance(second, ToolCall)
     assert (first.name, first.arguments, first.signature) == ("f", '{"a":1}', "c2lo")

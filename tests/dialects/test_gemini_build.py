@@ -189,15 +189,19 @@ def test_a_call_of_another_model_is_excused_where_a_signature_is_demanded(
     assert "thoughtSignature" not in second
 
 
-def test_thoughts_go_back_to_gemini_only_when_they_came_in_its_own_words() -> None:
-    thought = say("assistant", Reasoning("hm", signature="c2ln"), "so")
-    assert contents(HI, thought)[1]["parts"] == [{"text": "so"}]
-    assert contents(HI, thought, extra=OWN)[1]["parts"] == [
+def test_thoughts_go_back_to_gemini_only_when_it_signed_them() -> None:
+    thought = say("assistant", Reasoning("hm", signature="c2ln", vendor="gemini"), "so")
+    assert contents(HI, thought)[1]["parts"] == [
         {"text": "hm", "thought": True, "thoughtSignature": "c2ln"},
         {"text": "so"},
     ]
-    other: dict[str, Json] = {"dialect": "anthropic", "fields": {"x": 1}}
-    assert built(HI, thought, extra=other) == built(HI, thought)
+    for foreign in (
+        Reasoning("hm", signature="c2ln", vendor="anthropic"),
+        Reasoning("hm", signature="c2ln"),
+        Reasoning("hm"),
+        Reasoning(redacted="c2ln", vendor="anthropic"),
+    ):
+        assert contents(HI, say("assistant", foreign, "so"))[1]["parts"] == [{"text": "so"}]
 
 
 def test_tools_carry_json_schema_and_old_models_get_googles_own() -> None:

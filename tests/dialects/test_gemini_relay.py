@@ -42,6 +42,28 @@ def test_the_body_is_the_callers_own_without_what_the_door_put_into_it() -> None
     assert body == before
 
 
+@pytest.mark.parametrize("call", ["functionCall", "function_call"])
+def test_a_call_of_another_vendors_model_is_excused_where_a_signature_is_demanded(
+    call: str,
+) -> None:
+    signed = {"role": "model", "parts": [{call: {"name": "f"}, "thoughtSignature": "c2ln"}]}
+    user = {"role": "user", "parts": [{"text": "hi"}]}
+    foreign = {"role": "model", "parts": [{"text": "a"}, {call: {"name": "f"}}, {call: {}}]}
+    body: dict[str, Json] = {"model": "fast", "contents": [user, signed, user, foreign]}
+    before = copy.deepcopy(body)
+    contents = DIALECT.relay_body(body, "gemini-3-pro")["contents"]
+    assert contents[:3] == before["contents"][:3]
+    assert contents[3]["parts"] == [
+        {"text": "a"},
+        {call: {"name": "f"}, "thoughtSignature": "skip_thought_signature_validator"},
+        {call: {}},
+    ]
+    assert body == before
+    assert DIALECT.relay_body(body, "gemini-2.5-pro")["contents"] == before["contents"]
+    for odd in ("hi", [7], [{"role": "model", "parts": 7}], [{"role": "model"}]):
+        assert DIALECT.relay_body({"contents": odd}, "gemini-3-pro") == {"contents": odd}
+
+
 def test_a_frame_passes_byte_for_byte_and_is_counted() -> None:
     watch, passed = watched(LAST)
     assert passed == [Frame(LAST)]

@@ -84,7 +84,7 @@ def test_the_bytes_of_a_stream_are_exact() -> None:
         b'{"candidates":[{"content":{"parts":[{"text":" \\"\\u00e9\\u2028\\u0085\\n\\ud83d\\ude42"}'
         + TAIL
     )
-    assert renderer.feed([ReasoningDelta("hm", "c2ln")]) == (
+    assert renderer.feed([ReasoningDelta("hm", "c2ln", vendor="gemini")]) == (
         b'data: {"candidates":[{"content":{"parts":'
         b'[{"text":"hm","thought":true,"thoughtSignature":"c2ln"}' + TAIL
     )
@@ -115,12 +115,14 @@ def test_a_failure_ends_the_stream_with_googles_error() -> None:
 
 def test_thoughts_are_shown_to_who_asked_only() -> None:
     for thoughts in (None, False):
-        assert rendering(thoughts).feed([ReasoningDelta("hm", "c2ln")]) == b""
-    assert rendering(True).feed([ReasoningDelta(redacted="x")]) == b""
+        assert rendering(thoughts).feed([ReasoningDelta("hm", "c2ln", vendor="gemini")]) == b""
+    assert rendering(True).feed([ReasoningDelta(redacted="x", vendor="anthropic")]) == b""
 
 
 def test_a_signature_that_would_break_googles_sdk_is_not_written() -> None:
-    written = rendering().feed([ReasoningDelta("hm", "not base64!"), TextDelta("so")])
+    written = rendering().feed(
+        [ReasoningDelta("hm", "not base64!", vendor="gemini"), TextDelta("so")]
+    )
     assert b"thoughtSignature" not in written
     assert b'"text":"hm"' in written
 
@@ -189,7 +191,9 @@ def answers(draw: st.DrawFn) -> list[StreamEvent]:
         if kind == "text":
             events.append(TextDelta(draw(st.text(min_size=1))))
         elif kind == "thought":
-            events.append(ReasoningDelta(draw(st.text(min_size=1)), draw(signatures)))
+            text, signature = draw(st.text(min_size=1)), draw(signatures)
+            vendor = "gemini" if signature else None
+            events.append(ReasoningDelta(text, signature, vendor=vendor))
         else:
             arguments = orjson.dumps(draw(objects())).decode()
             name = draw(st.text(min_size=1))
