@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,7 +203,7 @@ def _ollama_stream(bodies: list[dict[str, Any]]) -> Read:
     return found
 
 
-WHOLES = {
+WHOLES: dict[str, Callable[[dict[str, Any]], Read]] = {
     "openai": _openai,
     "anthropic": _anthropic,
     "gemini": lambda body: _gemini_stream([body]),

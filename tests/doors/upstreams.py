@@ -176,6 +176,7 @@ def anthropic_stream(said: Said) -> bytes:
 
 def _block_events(index: int, block: dict[str, Any], said: Said) -> list[dict[str, Any]]:
     deltas: Sequence[dict[str, Any]]
+    empty: dict[str, Any]
     if block["type"] == "thinking":
         empty = {"type": "thinking", "thinking": "", "signature": ""}
         deltas = [{"type": "thinking_delta", "thinking": piece} for piece in said.thoughts]

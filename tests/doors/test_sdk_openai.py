@@ -1,0 +1,288 @@
+"""OpenAI's own client at the gateway, with each kind of upstream behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode, b64encode
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import BaseModel
+
+from tests.doors.lab import PARAMETERS, PIXEL, image_in, lab, results_in, schema_in, sdk
+from tests.doors.upstreams import (
+    CALLS,
+    HELLO,
+    KINDS,
+    OBJECT,
+    THOUGHT,
+    Said,
+    play,
+    provider,
+    refusal,
+)
+from tests.replay.gateway import Running, running, settings
+from tests.replay.server import ReplayServer
+
+openai = sdk("openai")
+
+HI: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+def client(gateway: Running, **more: Any) -> Any:
+    options: dict[str, Any] = {"base_url": gateway.url + "/v1", "api_key": "x", **more}
+    return openai.AsyncOpenAI(**options)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_one_shot(kind: str) -> None:
+    async with lab(kind, play(kind, HELLO, False)) as (gateway, _), client(gateway) as asking:
+        answer = await asking.chat.completions.create(model="lab/m", messages=HI)
+        assert answer.choices[0].message.content == HELLO.text
+        assert answer.choices[0].finish_reason == "stop"
+        assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == HELLO.usage
+        assert answer._request_id
+
+
+@pytest.mark.parametrize("usage", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_stream_with_usage_only_when_it_is_asked(kind: str, usage: bool) -> None:
+    options = {"stream_options": {"include_usage": True}} if usage else {}
+    plays = play(kind, HELLO, True, chunk=5)
+    async with lab(kind, plays) as (gateway, _), client(gateway) as asking:
+        stream = await asking.chat.completions.create(
+            model="lab/m", messages=HI, stream=True, **options
+        )
+        chunks = [chunk async for chunk in stream]
+    deltas = [chunk.choices[0] for chunk in chunks if chunk.choices]
+    assert "".join(one.delta.content or "" for one in deltas) == HELLO.text
+    assert [one.finish_reason for one in deltas if one.finish_reason] == ["stop"]
+    assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
+    told = [chunk.usage for chunk in chunks if chunk.usage]
+    assert len(told) == usage
+    if usage:
+        assert (told[0].prompt_tokens, told[0].completion_tokens) == HELLO.usage
+        assert chunks[-1].choices == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_tools_there_and_back(kind: str, stream: bool) -> None:
+    """Two calls at once, their results, and content null between them."""
+    plays = (play(kind, CALLS, stream), play(kind, HELLO, False))
+    async with lab(kind, *plays) as (gateway, upstream), client(gateway) as asking:
+        if stream:
+            async with asking.chat.completions.stream(
+                model="lab/m", messages=HI, tools=[TOOL]
+            ) as events:
+                answer = await events.get_final_completion()
+        else:
+            answer = await asking.chat.completions.create(
+                model="lab/m", messages=HI, tools=[TOOL], tool_choice="auto"
+            )
+        choice = answer.choices[0]
+        assert choice.finish_reason == "tool_calls"
+        calls = choice.message.tool_calls
+        assert [orjson.loads(call.function.arguments) for call in calls] == [
+            call.arguments for call in CALLS.calls
+        ]
+        assert len({call.id for call in calls}) == 2
+        turn = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {
+                        "name": call.function.name,
+                        "arguments": call.function.arguments,
+                    },
+                }
+                for call in calls
+            ],
+        }
+        results = [
+            {"role": "tool", "tool_call_id": call.id, "content": words}
+            for call, words in zip(calls, ("sunny", "rain"), strict=True)
+        ]
+        last = await asking.chat.completions.create(
+            model="lab/m", messages=[*HI, turn, *results], tools=[TOOL]
+        )
+        assert last.choices[0].message.content == HELLO.text
+        assert results_in(kind, upstream.received[1].body) == ["sunny", "rain"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_structured_output(kind: str) -> None:
+    plays = (play(kind, OBJECT, False), play(kind, OBJECT, True))
+    async with lab(kind, *plays) as (gateway, upstream), client(gateway) as asking:
+        answer = await asking.chat.completions.parse(
+            model="lab/m", messages=HI, response_format=Person
+        )
+        assert answer.choices[0].message.parsed == Person(name="Ann", age=7)
+        async with asking.chat.completions.stream(
+            model="lab/m", messages=HI, response_format=Person
+        ) as events:
+            final = await events.get_final_completion()
+        assert final.choices[0].message.parsed == Person(name="Ann", age=7)
+        for received in upstream.received:
+            assert set(schema_in(kind, received.body)["properties"]) == {"name", "age"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_picture(kind: str) -> None:
+    url = f"data:image/png;base64,{PIXEL}"
+    content = [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": url, "detail": "low"}},
+    ]
+    async with lab(kind, play(kind, HELLO, False)) as (gateway, upstream):
+        async with client(gateway) as asking:
+            await asking.chat.completions.create(
+                model="lab/m", messages=[{"role": "user", "content": content}]
+            )
+        assert image_in(kind, upstream.received[0].body) == PIXEL
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_five_mebibytes_of_picture_pass(kind: str) -> None:
+    data = b64encode(b64decode(PIXEL) + bytes(5 * 2**20)).decode()
+    content = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}]
+    async with lab(kind, play(kind, HELLO, False)) as (gateway, upstream):
+        async with client(gateway) as asking:
+            await asking.chat.completions.create(
+                model="lab/m", messages=[{"role": "user", "content": content}]
+            )
+        assert len(image_in(kind, upstream.received[0].body)) == len(data)
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        (400, "BadRequestError"),
+        (404, "NotFoundError"),
+        (429, "RateLimitError"),
+        # The key that was refused is ours: the caller's is good.
+        (401, "InternalServerError"),
+        (500, "InternalServerError"),
+        (503, "InternalServerError"),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_class_of_an_error(kind: str, status: int, name: str) -> None:
+    plays = refusal(kind, status)
+    once = {"per_target": 1}
+    async with (
+        lab(kind, plays, attempts=once) as (gateway, _),
+        client(gateway, max_retries=0) as asking,
+    ):
+        for stream in (False, True):
+            with pytest.raises(getattr(openai, name)) as caught:
+                await asking.chat.completions.create(model="lab/m", messages=HI, stream=stream)
+            assert caught.value.body["message"]
+            assert caught.value.request_id
+
+
+async def test_the_sdk_does_not_ask_again_what_the_gateway_asked_again_already() -> None:
+    async with (
+        lab("openai", refusal("openai", 503), attempts={"per_target": 2}) as (gateway, upstream),
+        client(gateway, max_retries=2) as asking,
+    ):
+        with pytest.raises(openai.InternalServerError):
+            await asking.chat.completions.create(model="lab/m", messages=HI)
+        assert len(upstream.received) == 2
+
+
+async def test_the_wait_of_a_limit_reaches_the_sdk() -> None:
+    plays = refusal("openai", 429, **{"Retry-After": "7"})
+    async with lab("openai", plays) as (gateway, upstream), client(gateway, max_retries=0) as ask:
+        with pytest.raises(openai.RateLimitError) as caught:
+            await ask.chat.completions.create(model="lab/m", messages=HI)
+        assert caught.value.response.headers["retry-after"] == "7"
+        assert len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_upstream_that_dies_in_mid_stream_is_an_error_with_its_text_kept(
+    kind: str,
+) -> None:
+    whole = play(kind, HELLO, True)
+    whole.cut = whole.body.index("🙂".encode()) + 20
+    text = ""
+    async with lab(kind, whole) as (gateway, upstream), client(gateway, max_retries=0) as asking:
+        stream = await asking.chat.completions.create(model="lab/m", messages=HI, stream=True)
+
+        async def heard() -> None:
+            nonlocal text
+            async for chunk in stream:
+                text += chunk.choices[0].delta.content or ""
+
+        with pytest.raises(openai.APIError) as caught:
+            await heard()
+        assert caught.value.message
+        assert HELLO.text.startswith(text)
+        assert text
+        assert len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_stream_that_is_closed_frees_the_upstream(kind: str) -> None:
+    whole = play(kind, HELLO, True)
+    whole.stall = whole.body.index("🙂".encode()) + 20
+    async with lab(kind, whole) as (gateway, upstream), client(gateway) as asking:
+        stream = await asking.chat.completions.create(model="lab/m", messages=HI, stream=True)
+        async for chunk in stream:
+            if chunk.choices[0].delta.content:
+                break
+        await stream.close()
+        await upstream.until_left(limit_s=1.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_thoughts_come_as_reasoning_content(kind: str) -> None:
+    async with lab(kind, play(kind, THOUGHT, False)) as (gateway, _), client(gateway) as asking:
+        answer = await asking.chat.completions.create(
+            model="lab/m", messages=HI, reasoning_effort="low"
+        )
+        assert answer.choices[0].message.reasoning_content == "".join(THOUGHT.thoughts)
+        assert answer.choices[0].message.content == THOUGHT.text
+
+
+async def test_models_are_listed_and_found_by_names_with_slashes_and_colons() -> None:
+    async with ReplayServer() as upstream:
+        tree = provider("openai", upstream.url, models=["a/b", "c:7b"])
+        given = settings(providers={"lab": tree}, aliases={"fast": "lab/c:7b"})
+        async with running(given) as gateway, client(gateway) as asking:
+            names = [model.id async for model in await asking.models.list()]
+            assert names == ["auto", "fast", "lab/a/b", "lab/c:7b"]
+            for name in names:
+                assert (await asking.models.retrieve(name)).id == name
+            with pytest.raises(openai.NotFoundError):
+                await asking.models.retrieve("lab/none")
+
+
+async def test_fifty_streams_at_once_do_not_mix() -> None:
+    """Each answer is told apart by its text and its id."""
+    async with lab("openai") as (gateway, upstream), client(gateway) as asking:
+        said = [Said(pieces=(f"{n} ", "and ", f"{n}.")) for n in range(50)]
+        upstream.play(*(play("openai", one, True, chunk=40, delay_s=0.001) for one in said))
+
+        async def one() -> tuple[str, int]:
+            stream = await asking.chat.completions.create(model="lab/m", messages=HI, stream=True)
+            chunks = [chunk async for chunk in stream]
+            return (
+                "".join(chunk.choices[0].delta.content or "" for chunk in chunks),
+                len({chunk.id for chunk in chunks}),
+            )
+
+        answers = await asyncio.gather(*(one() for _ in said))
+        assert sorted(text for text, _ in answers) == sorted(one.text for one in said)
+        assert {ids for _, ids in answers} == {1}
