@@ -3,44 +3,97 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import lru_cache
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from classifier import artefact, monitor, settings
-from classifier.artefact import Artefact
-from classifier.bodies import EITHER, SINGLE, BadRequest, error_body, parse
+from classifier import artefact, explain, monitor, settings
+from classifier.artefact import Artefact, ArtefactError
+from classifier.bodies import EITHER, SINGLE, BadRequest, error_body, parse, wants_explanation
 from classifier.settings import Settings
+from classifier.shadow import Decided, Shadow
+from classifier.shelf import ShelfError
+from classifier.watch import Refusal, Sight, Watch, look
 
 JSON = {"Content-Type": "application/json"}
 EXPOSITION = {"Content-Type": "text/plain; version=1.0.0; charset=utf-8"}
 BREATH = 16
+LOG = logging.getLogger("gunicorn.error")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Service:
-    """What the handlers share: the verified artefact and the names of the tiers' models."""
+    """What the handlers share: the model that serves, and what keeps it up to date.
 
-    def __init__(self, model: Artefact, chosen: Settings) -> None:
+    `model` is one reference, exchanged in one step: who has read it keeps the old model to the
+    end of his answer.
+    """
+
+    def __init__(self, model: Artefact, chosen: Settings, sight: Sight) -> None:
         self.model = model
         self.settings = chosen
+        self.shadow = Shadow()
+        self.watch = Watch(chosen.serving, sight, self._use, self._refuse)
+        self.shadow_watch: Watch | None = None
+        if chosen.shadow is not None:
+            candidate = chosen.shadow
+            self.shadow_watch = Watch(lambda: candidate, None, self._use_shadow, self._no_shadow)
         self._models = {"local": chosen.local_model, "strong": chosen.strong_model}
 
-    def classify(self, message: str) -> dict[str, Any]:
+    def _use(self, fresh: Artefact) -> None:
+        before, self.model = self.model, fresh
+        monitor.serves(fresh.name, fresh.version, (before.name, before.version))
+        LOG.warning("classifier: %s serves, instead of %s", fresh.version, before.version)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        monitor.refused("active")
+        LOG.error("classifier: %s serves on; %s", self.model.version, refusal.error)
+
+    def _use_shadow(self, fresh: Artefact) -> None:
+        self.shadow.model = fresh
+        monitor.shadow_serves()
+        LOG.warning("classifier: %s scores as a shadow", fresh.version)
+
+    def _no_shadow(self, refusal: Refusal) -> None:
+        monitor.refused("shadow")
+        LOG.error("classifier: no such shadow; %s", refusal.error)
+
+    async def current(self) -> None:
+        """Before the first answer: a worker forked late may hold what served at the start."""
+        await self.watch.check()
+        if self.shadow_watch is not None:
+            await self.shadow_watch.check()
+
+    async def background(self, _: web.Application) -> AsyncIterator[None]:
+        """What runs beside the answers, from the start of the worker to its end."""
+        tasks = [asyncio.create_task(self.watch.run())]
+        if self.shadow_watch is not None:
+            tasks.append(asyncio.create_task(self.shadow_watch.run()))
+            tasks.append(asyncio.create_task(self.shadow.run()))
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def classify(self, message: str, model: Artefact | None = None) -> dict[str, Any]:
         """Score one prompt and say which tier the default threshold gives it."""
+        model = model or self.model
         start = time.perf_counter()
-        scored = self.model.scorer(message)
+        scored = model.scorer(message)
         score = scored.score
-        tier = "local" if score >= self.model.threshold else "strong"
-        percentile = self.model.percentile(score)
+        tier = model.tier(score)
+        percentile = model.percentile(score)
         seconds = time.perf_counter() - start
         monitor.decided(tier, scored.domain, scored.out_of_distribution, seconds)
+        if self.shadow.model is not None:
+            self.shadow.saw(Decided(message, model.version, score, tier))
         return {
             "tier": tier,
             "model": self._models[tier],
@@ -49,23 +102,35 @@ class Service:
             "domain": scored.domain,
             "confidence": score if tier == "local" else 1.0 - score,
             "out_of_distribution": scored.out_of_distribution,
-            "version": self.model.version,
+            "version": model.version,
             "milliseconds": round(seconds * 1e3, 4),
         }
 
+    async def explain(self, message: str) -> dict[str, Any]:
+        """The answer, and why: the score again and again with parts left out, in a thread."""
+        model = self.model
+        answer = self.classify(message, model)
+        answer["explanation"] = await asyncio.to_thread(explain.explain, model, message)
+        return answer
+
     async def classify_route(self, request: web.Request) -> web.Response:
         """POST /classify: one message, or a batch of messages."""
+        if request.query_string and wants_explanation(request.query):
+            asked = parse(await request.read(), SINGLE)
+            answer = await self.explain(asked.messages[0])
+            return web.Response(body=orjson.dumps(answer), headers=JSON)
         asked = parse(await request.read(), EITHER)
         if not asked.batch:
             return web.Response(body=orjson.dumps(self.classify(asked.messages[0])), headers=JSON)
         start = time.perf_counter()
+        model = self.model  # One model for the whole batch, whatever is promoted meanwhile.
         results = []
         for i, message in enumerate(asked.messages):
-            results.append(self.classify(message))
+            results.append(self.classify(message, model))
             if i % BREATH == BREATH - 1:  # A batch must not hold up single requests.
                 await asyncio.sleep(0)
         milliseconds = round((time.perf_counter() - start) * 1e3, 4)
-        whole = {"results": results, "version": self.model.version, "milliseconds": milliseconds}
+        whole = {"results": results, "version": model.version, "milliseconds": milliseconds}
         return web.Response(body=orjson.dumps(whole), headers=JSON)
 
     async def complete_route(self, request: web.Request) -> web.Response:
@@ -74,14 +139,26 @@ class Service:
         return web.Response(body=orjson.dumps(self.classify(asked.messages[0])), headers=JSON)
 
     async def health_route(self, _: web.Request) -> web.Response:
-        """GET /healthz: what serves. The golden prompts were re-scored when it was loaded."""
-        body = {
+        """GET /healthz: what serves. The golden prompts were re-scored when it was loaded.
+
+        `refused` says why the artefact on disk does not serve instead; null when it does.
+        """
+        model = self.model
+        body: dict[str, Any] = {
             "status": "ok",
-            "version": self.model.version,
-            "sha256": self.model.digest,
+            "version": model.version,
+            "sha256": model.digest,
             "golden": "ok",
             "worker": os.getpid(),
+            "refused": self.watch.refusal,
+            "shadow": None,
         }
+        if self.shadow_watch is not None:
+            candidate = self.shadow.model
+            body["shadow"] = {
+                "version": candidate.version if candidate else None,
+                "refused": self.shadow_watch.refusal,
+            }
         return web.Response(body=orjson.dumps(body), headers=JSON)
 
     async def metrics_route(self, _: web.Request) -> web.Response:
@@ -125,12 +202,21 @@ async def in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
 def prepared() -> Service:
     """The service of this process; gunicorn's master makes it once, before it forks."""
     chosen = settings.from_environment(os.environ)
-    return Service(artefact.load(chosen.artefact), chosen)
+    sight = look(chosen.serving)
+    if sight.folder is None:
+        raise ShelfError(sight.trouble)
+    try:
+        return Service(artefact.load(sight.folder), chosen, sight)
+    except ArtefactError as error:
+        if sight.folder.parent != chosen.models:
+            raise
+        raise type(error)(f"{error} To go back: `python -m classifier rollback`.") from error
 
 
 def build_app(service: Service) -> web.Application:
     """The application with its four routes."""
     app = web.Application(middlewares=[in_json], client_max_size=service.settings.largest_body)
+    app.cleanup_ctx.append(service.background)
     app.router.add_post("/classify", service.classify_route)
     app.router.add_post("/complete", service.complete_route)
     app.router.add_get("/healthz", service.health_route)
@@ -141,7 +227,8 @@ def build_app(service: Service) -> web.Application:
 async def create() -> web.AppRunner:
     """What each gunicorn worker calls after the fork."""
     service = prepared()
-    monitor.serves(str(service.model.card["name"]), service.model.version)
+    monitor.serves(service.model.name, service.model.version)
+    await service.current()
     return web.AppRunner(
         build_app(service),
         handler_cancellation=True,

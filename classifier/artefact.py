@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -34,6 +35,8 @@ CARD, ARRAYS, REFERENCE = "card.json", "model.npz", "model.joblib"
 LIBRARIES = ("numpy", "scikit-learn", "joblib", "tokenizers", "wordllama")
 TOLERANCE = 1e-4
 LARGEST = 12 * 1024 * 1024
+LARGEST_CARD = 4 * 1024 * 1024
+LARGEST_OPENED = 16 * LARGEST
 
 
 class ArtefactError(RuntimeError):
@@ -66,12 +69,20 @@ class Artefact:
     digest: str
 
     @property
+    def name(self) -> str:
+        return str(self.card.get("name", ""))
+
+    @property
     def version(self) -> str:
         return str(self.card["version"])
 
     @property
     def threshold(self) -> float:
         return float(self.card["default_threshold"])
+
+    def tier(self, score: float) -> str:
+        """The tier that the default threshold gives a score: "local" or "strong"."""
+        return "local" if score >= self.threshold else "strong"
 
     def percentile(self, score: float) -> float:
         """The share, 0..1, of reference prompts whose score is lower."""
@@ -81,17 +92,18 @@ class Artefact:
 
 def load(folder: Path) -> Artefact:
     """Verify the artefact in `folder` and read its arrays; ArtefactError if anything is amiss."""
-    card = _card(folder)
+    card = read_card(folder)
     _check_versions(folder, card)
     content = {name: _verified(folder, name, row) for name, row in card["files"].items()}
+    opened = embedding.load()
     try:
-        with np.load(io.BytesIO(content[ARRAYS]), allow_pickle=False) as opened:
-            scorer = Scorer({name: opened[name] for name in opened.files}, embedding.load())
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        scorer = Scorer(_arrays(content[ARRAYS]), opened)
+        scores = [float(scorer(row["prompt"]).score) for row in card["golden"]]
+    except Exception as error:  # Arrays of a wrong shape can fail anywhere in the arithmetic.
         raise ArtefactTampered(
             f"{folder / ARRAYS} does not hold the arrays of a model: {error}. Run `make train`."
         ) from error
-    _check_golden(folder, card, scorer)
+    _check_golden(folder, card, scores)
     return Artefact(card, scorer, np.array(card["quantiles"]), str(card["files"][ARRAYS]["sha256"]))
 
 
@@ -99,7 +111,7 @@ def load_reference(folder: Path) -> Any:
     """The scikit-learn objects, unpickled from the very bytes whose digest was checked."""
     import joblib  # Serving reads arrays alone.
 
-    card = _card(folder)
+    card = read_card(folder)
     _check_versions(folder, card)
     return joblib.load(io.BytesIO(_verified(folder, REFERENCE, card["files"][REFERENCE])))
 
@@ -133,10 +145,13 @@ def save(
     return finished
 
 
-def _card(folder: Path) -> dict[str, Any]:
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card, whole and of the right types, but not yet compared with anything."""
     path = folder / CARD
     if not path.is_file():
         raise ArtefactMissing(f"{path} is missing. Run `make train`, or restore it from git.")
+    if path.stat().st_size > LARGEST_CARD:
+        raise ArtefactTampered(f"{path} is larger than {LARGEST_CARD:,} bytes: that is no card.")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         files = card["files"]
@@ -144,11 +159,58 @@ def _card(folder: Path) -> dict[str, Any]:
         complete = complete and all({"sha256", "bytes"} <= set(row) for row in files.values())
         needed = ("version", "format", "libraries", "embedding", "quantiles", "golden")
         complete = complete and all(key in card for key in (*needed, "default_threshold"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtefactTampered(f"{path} is not a card: {error}. Restore it from git.") from error
     if not complete:
         raise ArtefactTampered(f"{path} lacks entries of a card. Restore it from git.")
+    wrong = _wrong_entry(card)
+    if wrong:
+        raise ArtefactTampered(f"{path} is not a card: {wrong}. Restore it from git.")
     return dict(card)
+
+
+def _wrong_entry(card: dict[str, Any]) -> str:
+    """Which entry is not what a card holds; "" if none."""
+    for name, row in card["files"].items():
+        if type(row["bytes"]) is not int or type(row["sha256"]) is not str:
+            return f"'files' says no length and digest of {name}"
+        if row["bytes"] > LARGEST:
+            return f"{name} would have {row['bytes']:,} bytes, {LARGEST:,} is the most"
+    if type(card["version"]) is not str or not card["version"]:
+        return "'version' is no name"
+    for name in ("libraries", "embedding"):
+        if type(card[name]) is not dict:
+            return f"{name!r} is no table"
+    if not _number(card["default_threshold"]) or not 0 <= card["default_threshold"] <= 1:
+        return "'default_threshold' is no number from 0 to 1"
+    quantiles = card["quantiles"]
+    if type(quantiles) is not list or len(quantiles) < 2 or not all(map(_number, quantiles)):
+        return "'quantiles' are no numbers"
+    if sorted(quantiles) != quantiles:
+        return "'quantiles' do not ascend"
+    golden = card["golden"]
+    if type(golden) is not list or not golden:
+        return "'golden' lists no prompt"
+    for i, row in enumerate(golden):
+        if type(row) is not dict or type(row.get("prompt")) is not str:
+            return f"'golden[{i}]' has no prompt"
+        if not _number(row.get("score")):
+            return f"'golden[{i}]' has no score"
+    return ""
+
+
+def _number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz, unless they would unpack to more than any model of ours has."""
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        size = sum(entry.file_size for entry in packed.infolist())
+    if size > LARGEST_OPENED:
+        raise ValueError(f"they would unpack to {size:,} bytes, {LARGEST_OPENED:,} is the most")
+    with np.load(io.BytesIO(content), allow_pickle=False) as opened:
+        return {name: opened[name] for name in opened.files}
 
 
 def _check_versions(folder: Path, card: dict[str, Any]) -> None:
@@ -176,12 +238,13 @@ def _verified(folder: Path, name: str, row: dict[str, Any]) -> bytes:
     path = folder / name
     if not path.is_file():
         raise ArtefactMissing(f"{path} is missing, though the card lists it. Restore it from git.")
-    content = path.read_bytes()
-    if len(content) != row["bytes"]:
+    size = path.stat().st_size
+    if size != row["bytes"]:
         raise ArtefactTampered(
-            f"{path} has {len(content):,} bytes, the card says {row['bytes']:,}. "
+            f"{path} has {size:,} bytes, the card says {row['bytes']:,}. "
             "It was cut or changed: restore it from git, or run `make train`."
         )
+    content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != row["sha256"]:
         raise ArtefactTampered(
             f"{path} does not have the sha256 that the card gives. "
@@ -190,9 +253,8 @@ def _verified(folder: Path, name: str, row: dict[str, Any]) -> bytes:
     return content
 
 
-def _check_golden(folder: Path, card: dict[str, Any], scorer: Scorer) -> None:
-    for row in card["golden"]:
-        score = scorer(row["prompt"]).score
+def _check_golden(folder: Path, card: dict[str, Any], scores: list[float]) -> None:
+    for row, score in zip(card["golden"], scores, strict=True):
         if not abs(score - row["score"]) <= TOLERANCE:
             raise ArtefactUnfaithful(
                 f"{folder / ARRAYS} scores the golden prompt {row['prompt'][:40]!r} at "

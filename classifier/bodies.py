@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,3 +85,11 @@ def _text(value: object, name: str, *, given: bool) -> None:
         raise BadRequest(f"'{name}' must be a string.", name)
     if not value.strip():
         raise BadRequest(f"'{name}' must not be empty.", name)
+
+
+def wants_explanation(query: Mapping[str, str]) -> bool:
+    """Whether `?explain=true` was asked for; BadRequest for another value."""
+    value = query.get("explain", "false").lower()
+    if value not in ("true", "false", "1", "0"):
+        raise BadRequest("'explain' must be true or false.", "explain")
+    return value in ("true", "1")

@@ -7,6 +7,7 @@ each worker then counts in a file there, and any worker's scrape adds them up.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import lru_cache
 
 from prometheus_client import (
@@ -15,9 +16,12 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 _REQUESTS = Counter(
     "classifier_requests", "Requests answered, by path and status.", ["path", "status"]
@@ -37,6 +41,34 @@ _MODEL = Gauge(
     ["name", "version"],
     multiprocess_mode="mostrecent",
 )
+_WORKERS = Gauge(
+    "classifier_model_workers",
+    "Workers that serve this version.",
+    ["version"],
+    multiprocess_mode="livesum",
+)
+_SWAPS = Counter(
+    "classifier_model_swaps",
+    "Times that a worker took, or refused, another artefact.",
+    ["role", "outcome"],
+)
+_REFUSED = Gauge(
+    "classifier_model_refused",
+    "Workers for which the artefact on disk must not serve.",
+    ["role"],
+    multiprocess_mode="livesum",
+)
+_SHADOW = Counter(
+    "classifier_shadow_decisions",
+    "Prompts scored by both models, by version and by the tier that each would take.",
+    ["active", "shadow", "active_tier", "shadow_tier"],
+)
+_DIFFERENCE = Counter(
+    "classifier_shadow_absolute_difference",
+    "Sum of the absolute differences of the two scores.",
+    ["active", "shadow"],
+)
+_DROPPED = Counter("classifier_shadow_dropped", "Prompts that the shadow had no time for.")
 
 
 @lru_cache(maxsize=256)
@@ -62,15 +94,92 @@ def decided(tier: str, domain: str, far: bool, seconds: float) -> None:
         _FAR.inc()
 
 
-def serves(name: str, version: str) -> None:
-    """This worker serves this model."""
+def serves(name: str, version: str, before: tuple[str, str] | None = None) -> None:
+    """This worker serves this model now, and no longer the one before."""
+    if before is not None:
+        _MODEL.labels(*before).set(0)
+        _WORKERS.labels(before[1]).set(0)
+        _SWAPS.labels("active", "swapped").inc()
     _MODEL.labels(name, version).set(1)
+    _WORKERS.labels(version).set(1)
+    _REFUSED.labels("active").set(0)
+
+
+def refused(role: str) -> None:
+    """The artefact on disk for this role, "active" or "shadow", must not be used."""
+    _SWAPS.labels(role, "refused").inc()
+    _REFUSED.labels(role).set(1)
+
+
+def shadow_serves() -> None:
+    """A candidate scores beside the active model."""
+    _SWAPS.labels("shadow", "swapped").inc()
+    _REFUSED.labels("shadow").set(0)
+
+
+def shadowed(versions: tuple[str, str], tiers: tuple[str, str], difference: float) -> None:
+    """One prompt was scored by both, (active, shadow)."""
+    _SHADOW.labels(*versions, *tiers).inc()
+    _DIFFERENCE.labels(*versions).inc(difference)
+
+
+def shadow_dropped() -> None:
+    """One prompt went by unseen by the shadow."""
+    _DROPPED.inc()
+
+
+class Compared(Collector):
+    """What the registry holds, and the means and shares that follow from the shadow's counters."""
+
+    def __init__(self, inner: Iterable[Metric]) -> None:
+        self._inner = inner
+
+    def collect(self) -> Iterable[Metric]:
+        """All families of the registry, then three of our own for each pair of versions."""
+        seen: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
+        apart: dict[tuple[str, str], float] = {}
+        for family in self._inner:
+            for sample in family.samples:
+                pair = (sample.labels.get("active", ""), sample.labels.get("shadow", ""))
+                if sample.name == "classifier_shadow_decisions_total":
+                    tiers = (sample.labels["active_tier"], sample.labels["shadow_tier"])
+                    seen.setdefault(pair, {})[tiers] = sample.value
+                elif sample.name == "classifier_shadow_absolute_difference_total":
+                    apart[pair] = sample.value
+            yield family
+        labels = ("active", "shadow")
+        agreement = GaugeMetricFamily(
+            "classifier_shadow_agreement", "Share of prompts to the same tier.", labels=labels
+        )
+        mean = GaugeMetricFamily(
+            "classifier_shadow_mean_absolute_difference",
+            "Mean absolute difference of the two scores.",
+            labels=labels,
+        )
+        share = GaugeMetricFamily(
+            "classifier_shadow_strong_share",
+            "Share of the same prompts that each of the two sends to the strong tier.",
+            labels=(*labels, "of"),
+        )
+        for pair, counts in seen.items():
+            total = sum(counts.values())
+            if not total:
+                continue
+            same = sum(n for (one, other), n in counts.items() if one == other)
+            agreement.add_metric(pair, same / total)
+            mean.add_metric(pair, apart.get(pair, 0.0) / total)
+            for place, of in enumerate(labels):
+                strong = sum(n for tiers, n in counts.items() if tiers[place] == "strong")
+                share.add_metric((*pair, of), strong / total)
+        yield from (agreement, mean, share)
 
 
 def scrape() -> bytes:
     """All workers' figures in Prometheus' text format. Reads files: call it in a thread."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    whole = CollectorRegistry(auto_describe=False)
+    whole.register(Compared(registry.collect()))
+    return generate_latest(whole)

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from classifier.shelf import Shelf
+
+ROOT = Path(__file__).resolve().parent.parent
+
 
 class SettingsError(ValueError):
     """A variable of the environment holds what it must not; the message names it."""
@@ -14,8 +18,7 @@ class SettingsError(ValueError):
 
 def default_artefact() -> Path:
     """The artefact that ships, or the one that CLASSIFIER_ARTEFACT names."""
-    shipped = Path(__file__).resolve().parent.parent / "models" / "router"
-    return Path(os.environ.get("CLASSIFIER_ARTEFACT", shipped))
+    return Path(os.environ.get("CLASSIFIER_ARTEFACT") or ROOT / "models" / "router")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,18 @@ class Settings:
     strong_model: str
     largest_body: int
     artefact: Path
+    pinned: bool
+    models: Path
+    shadow: Path | None
+
+    def serving(self) -> Path:
+        """The folder that should serve now: CLASSIFIER_ARTEFACT, else the promoted, else ours.
+
+        Raises ShelfError if a promotion's pointer cannot be followed.
+        """
+        if self.pinned:
+            return self.artefact
+        return Shelf(self.models).current() or self.artefact
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -40,7 +55,10 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         local_model=_name(environment, "CLASSIFIER_LOCAL_MODEL", "llama3.2"),
         strong_model=_name(environment, "CLASSIFIER_STRONG_MODEL", "gpt-4o"),
         largest_body=_whole(environment, "CLASSIFIER_MAX_BODY", 1 << 20, 1024, 1 << 28),
-        artefact=default_artefact(),
+        artefact=Path(environment.get("CLASSIFIER_ARTEFACT") or ROOT / "models" / "router"),
+        pinned=bool(environment.get("CLASSIFIER_ARTEFACT")),
+        models=Path(environment.get("CLASSIFIER_MODELS") or ROOT / "var" / "models"),
+        shadow=_folder(environment, "CLASSIFIER_SHADOW"),
     )
 
 
@@ -60,3 +78,8 @@ def _name(environment: Mapping[str, str], name: str, usual: str) -> str:
     if not value:
         raise SettingsError(f"{name} must not be empty.")
     return value
+
+
+def _folder(environment: Mapping[str, str], name: str) -> Path | None:
+    value = environment.get(name, "").strip()
+    return Path(value) if value else None

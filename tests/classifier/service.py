@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHIPPED = ROOT / "models" / "router"
+NOTHING_PROMOTED = ROOT / "var" / "tests" / "nothing-promoted"
 COMMAND = (sys.executable, "-m", "gunicorn", "-c", str(ROOT / "classifier" / "gunicorn.conf.py"))
 
 
@@ -46,7 +47,8 @@ def environment(port: int, extra: Mapping[str, str]) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("CLASSIFIER_", "PROMETHEUS_"))
     }
-    return {**kept, "CLASSIFIER_PORT": str(port), "CLASSIFIER_WORKERS": "2", **extra}
+    ours = {"CLASSIFIER_PORT": str(port), "CLASSIFIER_WORKERS": "2"}
+    return {**kept, **ours, "CLASSIFIER_MODELS": str(NOTHING_PROMOTED), **extra}
 
 
 def answers(url: str) -> bool:

@@ -138,3 +138,82 @@ def test_a_foreign_pickle_is_never_opened(
     with pytest.raises(artefact.ArtefactTampered, match=artefact.REFERENCE):
         load(copy)
     assert not sprung.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("version", 7, "version"),
+        ("version", "", "version"),
+        ("default_threshold", "high", "default_threshold"),
+        ("default_threshold", 1.5, "default_threshold"),
+        ("quantiles", [], "quantiles"),
+        ("quantiles", [0.1, "x"], "quantiles"),
+        ("quantiles", [0.9, 0.1], "quantiles"),
+        ("golden", [], "golden"),
+        ("golden", [{"score": 1}], r"golden\[0\]"),
+        ("golden", [{"prompt": "Hi", "score": None}], r"golden\[0\]"),
+        ("libraries", [], "libraries"),
+        ("embedding", None, "embedding"),
+    ],
+)
+def test_a_card_with_a_wrong_entry_names_it(
+    copy: Path, name: str, value: object, words: str
+) -> None:
+    rewrite(copy, lambda card: card.update({name: value}))
+    with pytest.raises(artefact.ArtefactTampered, match=words):
+        artefact.load(copy)
+
+
+@pytest.mark.parametrize(("size", "words"), [("12", "length"), (10**12, "is the most")])
+def test_a_card_that_asks_for_too_much_is_refused(copy: Path, size: object, words: str) -> None:
+    rewrite(copy, lambda card: card["files"][artefact.ARRAYS].update(bytes=size))
+    with pytest.raises(artefact.ArtefactTampered, match=words):
+        artefact.load(copy)
+
+
+def test_a_card_without_bottom_is_refused(copy: Path) -> None:
+    (copy / artefact.CARD).write_text('{"files": ' + "[" * 200_000)
+    with pytest.raises(artefact.ArtefactTampered, match="not a card"):
+        artefact.load(copy)
+
+
+def test_a_card_of_many_megabytes_is_not_read(copy: Path) -> None:
+    (copy / artefact.CARD).write_bytes(b" " * (artefact.LARGEST_CARD + 1))
+    with pytest.raises(artefact.ArtefactTampered, match="no card"):
+        artefact.load(copy)
+
+
+def with_arrays(copy: Path, arrays: dict[str, Any]) -> None:
+    """Put other arrays in, with a card that vouches for them."""
+    import numpy as np
+
+    with (copy / artefact.ARRAYS).open("wb") as out:
+        np.savez_compressed(out, allow_pickle=False, **arrays)
+    content = (copy / artefact.ARRAYS).read_bytes()
+    row = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    rewrite(copy, lambda card: card["files"].update({artefact.ARRAYS: row}))
+
+
+def shipped_arrays() -> dict[str, Any]:
+    import numpy as np
+
+    with np.load(SHIPPED / artefact.ARRAYS, allow_pickle=False) as opened:
+        return {name: opened[name] for name in opened.files}
+
+
+@pytest.mark.parametrize("name", sorted(shipped_arrays()))
+def test_arrays_that_do_not_fit_together_are_refused(copy: Path, name: str) -> None:
+    arrays = shipped_arrays()
+    arrays[name] = arrays[name].reshape(-1)[:0]
+    with_arrays(copy, arrays)
+    with pytest.raises(artefact.ArtefactError, match=artefact.ARRAYS):
+        artefact.load(copy)
+
+
+def test_arrays_that_unpack_to_gigabytes_are_not_unpacked(copy: Path) -> None:
+    import numpy as np
+
+    with_arrays(copy, {"surface_mean": np.zeros(artefact.LARGEST_OPENED // 8 + 1)})
+    with pytest.raises(artefact.ArtefactTampered, match="unpack"):
+        artefact.load(copy)
