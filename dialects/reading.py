@@ -45,6 +45,14 @@ def text(body: Mapping[str, Json], field: str, path: str = "") -> str:
     return value
 
 
+def filled_text(body: Mapping[str, Json], field: str, path: str = "") -> str:
+    """A required string that is not blank."""
+    value = text(body, field, path)
+    if not value.strip():
+        bad(path + field, "must not be empty.")
+    return value
+
+
 def optional_text(body: Mapping[str, Json], field: str, path: str = "") -> str | None:
     value = body.get(field)
     if value is not None and not isinstance(value, str):
@@ -119,6 +127,13 @@ def objects(
             bad(where, f"must be an object, not {kind_of(item)}.")
         found.append((where + ".", item))
     return found
+
+
+def required_object(body: Mapping[str, Json], field: str, path: str = "") -> dict[str, Json]:
+    value = optional_object(body, field, path)
+    if value is None:
+        bad(path + field, "is required.")
+    return value
 
 
 def optional_object(body: Mapping[str, Json], field: str, path: str = "") -> dict[str, Json] | None:

@@ -24,8 +24,8 @@ from dialects.reading import (
     json_text,
     kind_of,
     objects,
-    optional_object,
     optional_text,
+    required_object,
     text,
 )
 
@@ -84,9 +84,7 @@ class Reader:
     def _call(self, block: Mapping[str, Json], where: str) -> ToolCall:
         identity = text(block, "id", where)
         name = text(block, "name", where)
-        given = optional_object(block, "input", where)
-        if given is None:
-            bad(f"{where}input", "is required.")
+        given = required_object(block, "input", where)
         self._calls[identity] = name
         return ToolCall(identity, name, json_text(given, f"{where}input"))
 
@@ -156,7 +154,7 @@ def _marks(block: Mapping[str, Json], *names: str) -> dict[str, Json] | None:
 
 
 def _image(block: Mapping[str, Json], where: str) -> Image:
-    source = _source(block, where)
+    source = required_object(block, "source", where)
     opaque = _marks(block, "cache_control")
     inner = f"{where}source."
     kind = text(source, "type", inner)
@@ -174,7 +172,7 @@ def _image(block: Mapping[str, Json], where: str) -> Image:
 
 def _document(block: Mapping[str, Json], where: str) -> File | Text:
     """Words as Text, so that every vendor can read them; else a file."""
-    source = _source(block, where)
+    source = required_object(block, "source", where)
     inner = f"{where}source."
     kind = text(source, "type", inner)
     title = optional_text(block, "title", where)
@@ -214,11 +212,6 @@ def _words_of(carrier: Mapping[str, Json], where: str) -> str:
 
 def _titled(title: str | None, words: str) -> str:
     return f"{title}\n\n{words}" if title else words
-
-
-def _source(block: Mapping[str, Json], where: str) -> dict[str, Json]:
-    source = optional_object(block, "source", where)
-    return bad(f"{where}source", "is required.") if source is None else source
 
 
 def _address(source: Mapping[str, Json], where: str) -> str:

@@ -7,8 +7,6 @@ from typing import Final
 
 import orjson
 
-from chat.errors import UpstreamError
-from chat.events import Usage
 from chat.request import Json
 from dialects.anthropic.conversation import without_foreign_thoughts
 from dialects.anthropic.errors import in_band
@@ -17,6 +15,7 @@ from dialects.anthropic.words import usage_of
 from dialects.ascii_json import rewritten
 from dialects.framing import Frame
 from dialects.upstream_errors import cut, malformed
+from dialects.watching import FrameWatch
 
 _STOP: Final = Frame(b'{"type":"message_stop"}', b"message_stop")
 
@@ -30,48 +29,36 @@ def relay_body(body: dict[str, Json], model: str, default_max_tokens: int) -> di
     return sent
 
 
-class AnthropicWatch:
+class AnthropicWatch(FrameWatch):
     """Looks at the frames as they pass. Parses those that tell tokens or the end; a piece of an
     answer is only looked at for being whole."""
 
     def __init__(self, body: Mapping[str, Json], model: str) -> None:
-        self.usage = Usage()
+        super().__init__()
         self._body = body
         self._model = model
         self._figures: dict[str, Json] = {}
         self._begun = False
         self._finished = False
         self._done = False
-        self._failure: UpstreamError | None = None
 
-    def feed(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        """A failure waits until what came before it has been passed on."""
-        if self._failure is not None:
-            raise self._failure
-        passed: list[Frame] = []
-        try:
-            for frame in frames:
-                if self._done:
-                    break
-                if (
-                    frame.event == b"content_block_delta"
-                    and frame.data.endswith(b'"}}')
-                    and not frame.data.endswith(b'\\"}}')
-                ):
-                    passed.append(frame)
-                    continue
-                kept = self._look(frame)
-                if kept is not None:
-                    passed.append(kept)
-        except UpstreamError as failure:
-            if not passed:
-                raise
-            self._failure = failure
-        return passed
+    def _look(self, frames: Sequence[Frame], passed: list[Frame]) -> None:
+        for frame in frames:
+            if self._done:
+                break
+            data, event = frame
+            if (
+                event == b"content_block_delta"
+                and data.endswith(b'"}}')
+                and not data.endswith(b'\\"}}')
+            ):
+                passed.append(frame)
+                continue
+            kept = self._told(frame)
+            if kept is not None:
+                passed.append(kept)
 
-    def close(self) -> Sequence[Frame]:
-        if self._failure is not None:
-            raise self._failure
+    def _end(self) -> Sequence[Frame]:
         if self._done:
             return ()
         if not self._finished:
@@ -79,7 +66,7 @@ class AnthropicWatch:
         self._done = True
         return (_STOP,)
 
-    def _look(self, frame: Frame) -> Frame | None:
+    def _told(self, frame: Frame) -> Frame | None:
         try:
             said = orjson.loads(frame.data)
         except orjson.JSONDecodeError:

@@ -26,6 +26,7 @@ from dialects.anthropic.words import NAME
 from dialects.reading import (
     bad,
     body_object,
+    filled_text,
     flag,
     integer,
     kind_of,
@@ -33,6 +34,7 @@ from dialects.reading import (
     objects,
     optional_object,
     optional_text,
+    required_object,
     text,
     texts,
 )
@@ -170,12 +172,8 @@ def _tools(body: Mapping[str, Json]) -> tuple[tuple[Tool, ...], list[Json]]:
         if kind not in (None, "custom"):
             own.append(tool)
             continue
-        name = text(tool, "name", path)
-        if not name:
-            bad(f"{path}name", "must not be empty.")
-        schema = optional_object(tool, "input_schema", path)
-        if schema is None:
-            bad(f"{path}input_schema", "is required.")
+        name = filled_text(tool, "name", path)
+        schema = required_object(tool, "input_schema", path)
         opaque: dict[str, Json] = {mark: tool[mark] for mark in TOOL_MARKS if mark in tool}
         tools.append(
             Tool(
@@ -262,9 +260,7 @@ def _format(carrier: Mapping[str, Json], path: str, field: str) -> ResponseForma
     kind = text(form, "type", f"{path}{field}.")
     if kind != "json_schema":
         bad(f"{path}{field}.type", f"must be json_schema, not {kind!r}.")
-    schema = optional_object(form, "schema", f"{path}{field}.")
-    if schema is None:
-        bad(f"{path}{field}.schema", "is required.")
+    schema = required_object(form, "schema", f"{path}{field}.")
     return ResponseFormat("json_schema", schema=schema)
 
 

@@ -115,9 +115,7 @@ def _tools(body: Mapping[str, Json]) -> tuple[tuple[Tool, ...], list[Json]]:
 
 
 def _tool(declared: dict[str, Json], path: str) -> Tool:
-    name = reading.text(declared, "name", path)
-    if not name:
-        reading.bad(path + "name", "must not be empty.")
+    name = reading.filled_text(declared, "name", path)
     parameters = reading.optional_object(declared, "parametersJsonSchema", path)
     old = reading.optional_object(declared, "parameters", path)
     if parameters is not None and old is not None:

@@ -7,62 +7,58 @@ from collections.abc import Sequence
 
 import orjson
 
-from chat.events import Usage
 from chat.request import Json
 from dialects.ascii_json import rewritten
 from dialects.framing import Frame
 from dialects.gemini.errors import error_in, error_in_band
 from dialects.gemini.usage import usage_of
 from dialects.upstream_errors import cut, malformed
+from dialects.watching import FrameWatch
 
 _VERSION = re.compile(rb'("modelVersion"\s*:\s*)"(?:[^"\\]|\\.)*"')
 
 
-class GeminiWatch:
+class GeminiWatch(FrameWatch):
     """`usage` is what was counted so far; `model` is what the caller is told."""
 
     def __init__(self, model: str) -> None:
-        self.usage = Usage()
+        super().__init__()
         self._model = model
         self._told = orjson.dumps(model)
         self._finished = False
 
-    def feed(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        passed: list[Frame] = []
+    def _look(self, frames: Sequence[Frame], passed: list[Frame]) -> None:
         for frame in frames:
-            passed += self._look(frame)
-        return passed
+            self._pass(frame, passed)
 
-    def close(self) -> Sequence[Frame]:
+    def _end(self) -> Sequence[Frame]:
         if not self._finished:
             raise cut()
         return ()
 
-    def _look(self, frame: Frame) -> Sequence[Frame]:
+    def _pass(self, frame: Frame, passed: list[Frame]) -> None:
         """Google's SDKs fail on `event:` lines, on [DONE] and on empty data: none passes."""
         try:
             value = orjson.loads(frame.data)
         except ValueError:
             if frame.data.strip() in (b"", b"[DONE]"):
-                return ()
+                return
             raise malformed("a frame that is not JSON") from None
         error = error_in(value)
         if error is not None:
             raise error_in_band(error)
         if isinstance(value, list):
-            return self._chunks(value)
+            # What comes where alt=sse was not asked.
+            if not all(isinstance(chunk, dict) for chunk in value):
+                raise malformed("a frame that is no object")
+            self._look([Frame(rewritten(chunk)) for chunk in value], passed)
+            return
         if not isinstance(value, dict):
             raise malformed("a frame that is no object")
         if frame.event == b"error" and "candidates" not in value:
             raise error_in_band(value)
         self._count(value)
-        return (Frame(self._renamed(frame.data, value)),)
-
-    def _chunks(self, chunks: list[Json]) -> Sequence[Frame]:
-        """The array that comes where alt=sse was not asked, as frames."""
-        if not all(isinstance(chunk, dict) for chunk in chunks):
-            raise malformed("a frame that is no object")
-        return self.feed([Frame(rewritten(chunk)) for chunk in chunks])
+        passed.append(Frame(self._renamed(frame.data, value)))
 
     def _count(self, chunk: dict[str, Json]) -> None:
         candidates = chunk.get("candidates")

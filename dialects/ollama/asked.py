@@ -51,7 +51,7 @@ UNNAMED_IMAGE = "image/png"
 def parse_chat(body: Json) -> ChatRequest:
     """Raises BadRequest, `param` naming the field."""
     body = reading.body_object(body)
-    model = _model(body)
+    model = reading.filled_text(body, "model")
     messages = _messages(body)
     if not messages:
         reading.bad("messages", "must not be empty.")
@@ -62,7 +62,7 @@ def parse_generate(body: Json) -> ChatRequest:
     """One prompt as a conversation. Raises BadRequest also for what a chat cannot say: suffix,
     template, raw, context."""
     body = reading.body_object(body)
-    model = _model(body)
+    model = reading.filled_text(body, "model")
     prompt = reading.optional_text(body, "prompt")
     if not prompt:
         reading.bad("prompt", "must not be empty.")
@@ -74,13 +74,6 @@ def parse_generate(body: Json) -> ChatRequest:
     if system:
         messages.insert(0, Message("system", (Text(system),)))
     return ChatRequest(model=model, messages=tuple(messages), **_shared(body, GENERATE))
-
-
-def _model(body: Mapping[str, Json]) -> str:
-    model = reading.text(body, "model")
-    if not model:
-        reading.bad("model", "must not be empty.")
-    return model
 
 
 def _shared(body: Mapping[str, Json], known: frozenset[str]) -> dict[str, Any]:
@@ -151,13 +144,9 @@ def _tools(body: Mapping[str, Json]) -> tuple[Tool, ...]:
         kind = reading.optional_text(item, "type", path)
         if kind not in (None, "", "function"):
             reading.bad(path + "type", f"must be function, not {kind!r}.")
-        function = reading.optional_object(item, "function", path)
-        if function is None:
-            reading.bad(path + "function", "is required.")
+        function = reading.required_object(item, "function", path)
         path += "function."
-        name = reading.text(function, "name", path)
-        if not name:
-            reading.bad(path + "name", "must not be empty.")
+        name = reading.filled_text(function, "name", path)
         tools.append(
             Tool(
                 name,
@@ -201,12 +190,8 @@ def _calls(
 ) -> Sequence[ToolCall]:
     calls = []
     for where, call in reading.objects(item, "tool_calls", path):
-        function = reading.optional_object(call, "function", where)
-        if function is None:
-            reading.bad(where + "function", "is required.")
-        name = reading.text(function, "name", where + "function.")
-        if not name:
-            reading.bad(where + "function.name", "must not be empty.")
+        function = reading.required_object(call, "function", where)
+        name = reading.filled_text(function, "name", where + "function.")
         arguments = _arguments(function.get("arguments"), where + "function.arguments")
         given = reading.optional_text(call, "id", where)
         ours = pairing.call(position, given, name, arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chat.events import Usage
 from chat.request import Json
 from dialects.ascii_json import ascii_json, one_line, rewritten
 from dialects.framing import Frame
@@ -12,6 +11,7 @@ from dialects.ollama import sizing
 from dialects.ollama.errors import in_band
 from dialects.ollama.stream import loaded, usage_of
 from dialects.upstream_errors import cut
+from dialects.watching import FrameWatch
 
 
 def relay_body(body: dict[str, Json], model: str, sizes: Sequence[int]) -> dict[str, Json]:
@@ -31,7 +31,7 @@ def relay_body(body: dict[str, Json], model: str, sizes: Sequence[int]) -> dict[
     return {**body, "model": model, "options": options}
 
 
-class OllamaWatch:
+class OllamaWatch(FrameWatch):
     """Parses the first line and the last; a line between them is looked at only.
 
     Go writes `{"model":"...",` first in every line, so the caller's name for the model is put
@@ -39,14 +39,13 @@ class OllamaWatch:
     """
 
     def __init__(self, model: str) -> None:
-        self.usage = Usage()
+        super().__init__()
         self._model = model
         self._theirs = b""
         self._ours = b'{"model":' + ascii_json(model)
         self._done = False
 
-    def feed(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        passed = []
+    def _look(self, frames: Sequence[Frame], passed: list[Frame]) -> None:
         for frame in frames:
             if self._done:
                 break
@@ -62,9 +61,8 @@ class OllamaWatch:
             else:
                 data = self._parsed(data)
             passed.append(Frame(data if data.isascii() else one_line(data)))
-        return passed
 
-    def close(self) -> Sequence[Frame]:
+    def _end(self) -> Sequence[Frame]:
         if not self._done:
             raise cut()
         return ()

@@ -51,9 +51,7 @@ _EFFORTS: tuple[str, ...] = get_args(Effort)
 
 def parse_request(body: Json) -> ChatRequest:
     body = reading.body_object(body)
-    model = reading.text(body, "model")
-    if not model.strip():
-        bad("model", "must not be empty.")
+    model = reading.filled_text(body, "model")
     messages = _messages(body)
     for retired in ("functions", "function_call"):
         if body.get(retired):
@@ -114,23 +112,14 @@ def _tool(path: str, item: Mapping[str, Json]) -> Tool:
     kind = item.get("type", "function")
     if kind != "function":
         bad(path + "type", f'must be "function", not {kind!r}.')
-    function = reading.optional_object(item, "function", path)
-    if function is None:
-        bad(path + "function", "is required.")
+    function = reading.required_object(item, "function", path)
     path += "function."
     return Tool(
-        name=_name(function, path),
+        name=reading.filled_text(function, "name", path),
         description=reading.optional_text(function, "description", path),
         parameters=reading.optional_object(function, "parameters", path),
         strict=reading.flag(function, "strict", path),
     )
-
-
-def _name(function: Mapping[str, Json], path: str) -> str:
-    name = reading.text(function, "name", path)
-    if not name.strip():
-        bad(path + "name", "must not be empty.")
-    return name
 
 
 def _chosen(
@@ -159,9 +148,7 @@ def _allowed(
     choice: Mapping[str, Json], tools: tuple[Tool, ...]
 ) -> tuple[tuple[Tool, ...], ToolChoice]:
     path = "tool_choice.allowed_tools."
-    allowed = reading.optional_object(choice, "allowed_tools", "tool_choice.")
-    if allowed is None:
-        bad("tool_choice.allowed_tools", "is required.")
+    allowed = reading.required_object(choice, "allowed_tools", "tool_choice.")
     mode = allowed.get("mode", "auto")
     if mode != "auto" and mode != "required":
         bad(path + "mode", 'must be "auto" or "required".')
@@ -174,10 +161,8 @@ def _allowed(
 
 
 def _chosen_name(choice: Mapping[str, Json], path: str, tools: tuple[Tool, ...]) -> str:
-    function = reading.optional_object(choice, "function", path)
-    if function is None:
-        bad(path + "function", "is required.")
-    name = _name(function, path + "function.")
+    function = reading.required_object(choice, "function", path)
+    name = reading.filled_text(function, "name", path + "function.")
     if name not in {tool.name for tool in tools}:
         bad(path + "function.name", f"names {name!r}, which is none of the tools.")
     return name
@@ -195,9 +180,7 @@ def _format(body: Mapping[str, Json]) -> ResponseFormat | None:
         return ResponseFormat("json_object")
     if kind != "json_schema":
         bad(path + "type", 'must be "text", "json_object" or "json_schema".')
-    told = reading.optional_object(wanted, "json_schema", path)
-    if told is None:
-        bad(path + "json_schema", "is required.")
+    told = reading.required_object(wanted, "json_schema", path)
     path += "json_schema."
     return ResponseFormat(
         "json_schema",

@@ -99,9 +99,7 @@ def _image(part: Mapping[str, Json], path: str) -> Image:
         told = {"url": told}
         where = path + "image_url"
     else:
-        told = reading.optional_object(part, "image_url", path)
-        if told is None:
-            bad(path + "image_url", "is required.")
+        told = reading.required_object(part, "image_url", path)
         where = path + "image_url.url"
         reading.text(told, "url", path + "image_url.")
     detail = reading.optional_text(told, "detail", path + "image_url.")
@@ -118,9 +116,7 @@ def _image(part: Mapping[str, Json], path: str) -> Image:
 
 
 def _audio(part: Mapping[str, Json], path: str) -> File:
-    told = reading.optional_object(part, "input_audio", path)
-    if told is None:
-        bad(path + "input_audio", "is required.")
+    told = reading.required_object(part, "input_audio", path)
     path += "input_audio."
     kind = reading.text(told, "format", path)
     if kind not in _AUDIO_TYPES:
@@ -131,9 +127,7 @@ def _audio(part: Mapping[str, Json], path: str) -> File:
 
 
 def _file(part: Mapping[str, Json], path: str) -> File:
-    told = reading.optional_object(part, "file", path)
-    if told is None:
-        bad(path + "file", "is required.")
+    told = reading.required_object(part, "file", path)
     path += "file."
     name = reading.optional_text(told, "filename", path)
     file_id = reading.optional_text(told, "file_id", path)
@@ -188,16 +182,10 @@ def _call(call: Mapping[str, Json], path: str) -> ToolCall:
     kind = call.get("type", "function")
     if kind != "function":
         bad(path + "type", f'must be "function", not {kind!r}.')
-    call_id = reading.text(call, "id", path)
-    if not call_id:
-        bad(path + "id", "must not be empty.")
-    function = reading.optional_object(call, "function", path)
-    if function is None:
-        bad(path + "function", "is required.")
+    call_id = reading.filled_text(call, "id", path)
+    function = reading.required_object(call, "function", path)
     path += "function."
-    name = reading.text(function, "name", path)
-    if not name:
-        bad(path + "name", "must not be empty.")
+    name = reading.filled_text(function, "name", path)
     arguments = function.get("arguments")
     if isinstance(arguments, dict):
         arguments = reading.json_text(arguments, path + "arguments")

@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from chat.errors import UpstreamError
-from chat.events import Usage
 from chat.request import Json
 from dialects.ascii_json import ascii_json, one_line, rewritten
 from dialects.framing import Frame
@@ -22,6 +20,7 @@ from dialects.openai.errors import carries_error, error_in_band
 from dialects.openai.quirks import OpenAiQuirks
 from dialects.openai.stream import DONE, as_chunk, read_json, usage_of
 from dialects.upstream_errors import cut
+from dialects.watching import FrameWatch
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
@@ -55,42 +54,29 @@ def _with_system(message: Json) -> Json:
     return message
 
 
-class OpenAiWatch:
+class OpenAiWatch(FrameWatch):
     """One relayed stream. `wanted`: the caller asked for usage; `model`: the name he is told."""
 
     def __init__(self, wanted: bool, model: str) -> None:
-        self.usage = Usage()
+        super().__init__()
         self._wanted = wanted
         self._model = model
         self._told = b'"model":' + ascii_json(model)
         self._said = b""
         self._finished = False
         self._done = False
-        self._failure: UpstreamError | None = None
 
-    def feed(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        """A failure waits for the next call when there are frames to pass on before it."""
-        if self._failure is not None:
-            raise self._failure
-        passed: list[Frame] = []
-        try:
-            for frame in frames:
-                if frame.data and not self._done:
-                    self._look(frame, passed)
-        except UpstreamError as failure:
-            if not passed:
-                raise
-            self._failure = failure
-        return passed
+    def _look(self, frames: Sequence[Frame], passed: list[Frame]) -> None:
+        for frame in frames:
+            if frame.data and not self._done:
+                self._pass(frame, passed)
 
-    def close(self) -> Sequence[Frame]:
-        if self._failure is not None:
-            raise self._failure
+    def _end(self) -> Sequence[Frame]:
         if not self._finished:
             raise cut()
         return () if self._done else (Frame(DONE),)
 
-    def _look(self, frame: Frame, passed: list[Frame]) -> None:
+    def _pass(self, frame: Frame, passed: list[Frame]) -> None:
         data, event = frame
         try:
             chunk = orjson.loads(data)

@@ -1,0 +1,43 @@
+"""Watching the frames of a relayed stream: a failure does not swallow what came before it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from chat.errors import UpstreamError
+from chat.events import Usage
+from dialects.framing import Frame
+
+
+class FrameWatch(ABC):
+    """A Watch. A failure behind frames that may pass waits for the next call."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self._failure: UpstreamError | None = None
+
+    def feed(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        if self._failure is not None:
+            raise self._failure
+        passed: list[Frame] = []
+        try:
+            self._look(frames, passed)
+        except UpstreamError as failure:
+            if not passed:
+                raise
+            self._failure = failure
+        return passed
+
+    def close(self) -> Sequence[Frame]:
+        if self._failure is not None:
+            raise self._failure
+        return self._end()
+
+    @abstractmethod
+    def _look(self, frames: Sequence[Frame], passed: list[Frame]) -> None:
+        """Adds to `passed` what may pass. Raises UpstreamError at the first failure."""
+
+    @abstractmethod
+    def _end(self) -> Sequence[Frame]:
+        """Raises Broken(code="cut") when no finish passed."""
