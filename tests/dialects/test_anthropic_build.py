@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import orjson
 import pytest
 
 from chat.request import (
     ChatRequest,
     Json,
     Message,
-    Part,
     ResponseFormat,
-    Role,
     Sampling,
     Text,
     Tool,
@@ -20,24 +17,9 @@ from chat.request import (
     ToolResult,
 )
 from dialects.anthropic import AnthropicDialect
+from tests.dialects.anthropic_turns import MODEL, build, said
 
-MODEL = "claude-sonnet-4-6"
 WEATHER = Tool("weather", "Tells it.", {"type": "object", "properties": {"city": {}}})
-
-
-def said(role: Role, *parts: Part | str) -> Message:
-    return Message(role, tuple(Text(part) if isinstance(part, str) else part for part in parts))
-
-
-def build(*messages: Message, model: str = MODEL, **more: Json) -> dict[str, Json]:
-    body = AnthropicDialect().build_request(ChatRequest("auto", messages, **more), model)
-    orjson.dumps(body)
-    return body
-
-
-def conversation(*messages: Message) -> list[Json]:
-    turns: list[Json] = build(*messages)["messages"]
-    return turns
 
 
 def test_the_least_request_names_its_model_and_max_tokens() -> None:

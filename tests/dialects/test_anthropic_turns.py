@@ -6,44 +6,25 @@ import base64
 from dataclasses import replace
 from itertools import pairwise
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.errors import Rejected
 from chat.request import (
-    ChatRequest,
     File,
     Image,
     Json,
     Message,
     Part,
     Reasoning,
-    Role,
     Text,
     ToolCall,
     ToolResult,
 )
-from dialects.anthropic import AnthropicDialect
+from tests.dialects.anthropic_turns import build, conversation, said
 
-MODEL = "claude-sonnet-4-6"
 SIGNATURE = "EqQBCgIYAhIM1gbcDa9GJwZA2b3h"
-
-
-def said(role: Role, *parts: Part | str) -> Message:
-    return Message(role, tuple(Text(part) if isinstance(part, str) else part for part in parts))
-
-
-def build(*messages: Message, model: str = MODEL, **more: Json) -> dict[str, Json]:
-    body = AnthropicDialect().build_request(ChatRequest("auto", messages, **more), model)
-    orjson.dumps(body)
-    return body
-
-
-def conversation(*messages: Message) -> list[Json]:
-    turns: list[Json] = build(*messages)["messages"]
-    return turns
 
 
 def test_leading_system_messages_stand_on_top_and_later_ones_in_the_users_turn() -> None:

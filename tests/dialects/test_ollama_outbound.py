@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 import pytest
 
 from chat.errors import Rejected
@@ -104,14 +103,6 @@ def test_a_whole_conversation_is_told() -> None:
         {"role": "system", "content": "Answer in German."},
         {"role": "assistant", "content": ""},
     ]
-
-
-@pytest.mark.parametrize("text", ["{not json", "[1]", '"x"', "3", '{"a":' * 300 + "1" + "}" * 300])
-def test_arguments_that_are_no_object_are_kept_raw(text: str) -> None:
-    body = built((Message("assistant", (ToolCall("c", "f", text),)),))
-    (call,) = body["messages"][0]["tool_calls"]
-    assert call["function"]["arguments"] == {"_raw": text}
-    orjson.dumps(body)
 
 
 def test_what_ollama_cannot_read_may_go_to_another_target() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from chat.request import Message, ToolCall, ToolResult
+from chat.request import Message, ToolCall
 from dialects.base import InboundDialect
 from dialects.ollama import OllamaDialect
+from tests.dialects.ollama_calls import called, function, pairs
 
 CHAT: InboundDialect = OllamaDialect()
 HI = {"role": "user", "content": "hi"}
@@ -15,30 +15,6 @@ HI = {"role": "user", "content": "hi"}
 
 def conversation(*messages: dict[str, Any]) -> tuple[Message, ...]:
     return CHAT.parse_request({"model": "m1", "messages": [HI, *messages]}).messages[1:]
-
-
-def called(*calls: dict[str, Any]) -> dict[str, Any]:
-    return {"role": "assistant", "tool_calls": list(calls)}
-
-
-def function(name: str, call_id: str | None = None, **arguments: Any) -> dict[str, Any]:
-    call: dict[str, Any] = {"function": {"name": name, "arguments": arguments}}
-    return call if call_id is None else {"id": call_id, **call}
-
-
-def pairs(messages: Iterable[Message]) -> list[tuple[str, str]]:
-    """(text of the result, what the call asked), for each result."""
-    calls: dict[str, ToolCall] = {}
-    found = []
-    for message in messages:
-        for part in message.parts:
-            if isinstance(part, ToolCall):
-                assert part.id not in calls
-                calls[part.id] = part
-            elif isinstance(part, ToolResult):
-                assert part.name == calls[part.call_id].name
-                found.append((part.text, calls[part.call_id].arguments))
-    return found
 
 
 # Which result answers which call.

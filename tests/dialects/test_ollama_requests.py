@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +24,7 @@ from chat.request import (
 from dialects.base import InboundDialect
 from dialects.ollama import OllamaDialect, OllamaGenerateDialect, load_reply
 from tests.dialects.cuts import Recording, recordings
+from tests.dialects.ollama_calls import function, pairs
 
 CHAT: InboundDialect = OllamaDialect()
 GENERATE: InboundDialect = OllamaGenerateDialect()
@@ -58,30 +58,6 @@ def parsed(**fields: Any) -> ChatRequest:
 
 def conversation(*messages: dict[str, Any]) -> tuple[Message, ...]:
     return parsed(messages=[HI, *messages]).messages[1:]
-
-
-def called(*calls: dict[str, Any]) -> dict[str, Any]:
-    return {"role": "assistant", "tool_calls": list(calls)}
-
-
-def function(name: str, call_id: str | None = None, **arguments: Any) -> dict[str, Any]:
-    call: dict[str, Any] = {"function": {"name": name, "arguments": arguments}}
-    return call if call_id is None else {"id": call_id, **call}
-
-
-def pairs(messages: Iterable[Message]) -> list[tuple[str, str]]:
-    """(text of the result, what the call asked), for each result."""
-    calls: dict[str, ToolCall] = {}
-    found = []
-    for message in messages:
-        for part in message.parts:
-            if isinstance(part, ToolCall):
-                assert part.id not in calls
-                calls[part.id] = part
-            elif isinstance(part, ToolResult):
-                assert part.name == calls[part.call_id].name
-                found.append((part.text, calls[part.call_id].arguments))
-    return found
 
 
 # Requests as the clients send them.
