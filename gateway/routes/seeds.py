@@ -91,7 +91,10 @@ def provider_named(request: web.Request, body: Json) -> Json:
     if name not in services.registry.providers and name not in services.registry.off:
         known = ", ".join(services.registry.providers)
         reading.bad("provider", f"must be one of {known}, not {name[:50]!r}.")
-    if name in services.registry.providers and not model:
+    if name in services.registry.off:
+        why = services.registry.off[name].why
+        raise NotFound(f"The provider {name!r} is off: {why}.", param="provider")
+    if not model:
         model = services.registry.providers[name].row.default_model
     if isinstance(model, str) and not model.startswith(name + "/"):
         model = f"{name}/{model}"

@@ -28,7 +28,10 @@ from tests.replay.server import ReplayServer
 openai = sdk("openai")
 
 HI: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
-TOOL = {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": PARAMETERS, "strict": True},
+}
 
 
 class Person(BaseModel):
