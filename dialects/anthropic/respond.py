@@ -149,9 +149,11 @@ class AnthropicRenderer:
     def _think(self, event: ReasoningDelta, frames: list[str]) -> None:
         if event.text and self._shows_thoughts:
             self._say("thinking", event.text, frames)
+        if event.signature is None and event.redacted is None:
+            return
         if event.vendor == NAME:
             self._bound(event, frames)
-        elif self._kind == "thinking" and (event.signature or event.redacted):
+        elif self._kind == "thinking":
             # It ends the block, but what it says only its own vendor can read.
             self._shut(frames)
 
