@@ -1,15 +1,20 @@
 """Looks whether another artefact should serve, loads it aside, and hands it over.
 
 Each worker looks for itself, four times a second: one small file and three stats, 30 µs. The
-loading runs in a thread; what serves is one reference, so a request sees the old model or the new
-one. Whatever goes wrong, the old one serves on, and the reason can be read.
+loading runs in a thread, one worker after the other, so that it never takes all processors at
+once; what serves is one reference, so a request sees the old model or the new one. Whatever goes
+wrong, the old one serves on, and the reason can be read.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +22,8 @@ from classifier import artefact
 from classifier.artefact import Artefact, ArtefactError
 
 PERIOD = 0.25
+LONGEST_TURN = 1.0
+BRISK = 0.0005
 
 Stamp = tuple[int, int, int]
 
@@ -57,6 +64,38 @@ def _stamp(path: Path) -> Stamp | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
+def load_aside(folder: Path) -> Artefact:
+    """Verify and load while others answer; for a thread. ArtefactError if anything is amiss."""
+    usual = sys.getswitchinterval()
+    with _in_turn(folder):
+        sys.setswitchinterval(BRISK)  # The loop waits this long for the interpreter, not 5 ms.
+        try:
+            return artefact.load(folder)
+        finally:
+            sys.setswitchinterval(usual)
+
+
+@contextmanager
+def _in_turn(folder: Path) -> Iterator[None]:
+    """Wait while another process loads from this folder, but not for one that never ends."""
+    try:
+        place = os.open(folder, os.O_RDONLY)
+    except OSError:  # What is not there is refused by who reads it.
+        yield
+        return
+    try:
+        deadline = time.monotonic() + LONGEST_TURN
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(place)
+
+
 class Watch:
     """Keeps one artefact up to date: calls `use` with each new one, `refuse` with each bad one."""
 
@@ -95,7 +134,7 @@ class Watch:
             self._say_no("current", sight.trouble)
             return
         try:
-            fresh = await asyncio.to_thread(artefact.load, sight.folder)
+            fresh = await asyncio.to_thread(load_aside, sight.folder)
         except Exception as error:  # Whatever it is, it must not end the watch.
             known = isinstance(error, ArtefactError)
             text = str(error) if known else f"{type(error).__name__}: {error}"
