@@ -7,14 +7,31 @@ import itertools
 import pytest
 
 from tests.doors.clients import ask, question, read
-from tests.doors.upstreams import CALLS, HELLO, KINDS, LENGTH, THOUGHT, Said, play, provider
+from tests.doors.upstreams import (
+    CALLS,
+    EVERYTHING,
+    HELLO,
+    KINDS,
+    LENGTH,
+    THOUGHT,
+    Said,
+    play,
+    provider,
+)
 from tests.replay.gateway import running, settings
 from tests.replay.server import ReplayServer
 
+SAIDS = {
+    "text": HELLO,
+    "length": LENGTH,
+    "calls": CALLS,
+    "thoughts": THOUGHT,
+    "everything": EVERYTHING,
+}
 PAIRS = list(itertools.product(KINDS, KINDS))
 
 
-@pytest.mark.parametrize("said", [HELLO, LENGTH, CALLS, THOUGHT], ids=lambda one: one.finish)
+@pytest.mark.parametrize("said", SAIDS.values(), ids=SAIDS)
 @pytest.mark.parametrize(("door", "kind"), PAIRS)
 async def test_text_thoughts_calls_finish_and_usage_are_the_same(
     door: str, kind: str, said: Said

@@ -206,3 +206,24 @@ async def test_tokens_are_counted_and_models_listed() -> None:
         with pytest.raises(anthropic.NotFoundError):
             await asking.models.retrieve("lab/none")
         assert upstream.received == []
+
+
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "weather"}])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_tool_that_must_be_called(kind: str, choice: dict[str, Any]) -> None:
+    """How frameworks ask for structured output: one tool, forced."""
+    async with lab(kind, play(kind, CALLS, False)) as (gateway, upstream):
+        async with client(gateway) as asking:
+            answer = await asking.messages.create(**ASK, tools=[TOOL], tool_choice=choice)
+        assert answer.content[-1].name == "weather"
+        body = upstream.received[0].body
+        if kind == "openai":
+            named = {"type": "function", "function": {"name": "weather"}}
+            assert body["tool_choice"] == ("required" if choice["type"] == "any" else named)
+        elif kind == "anthropic":
+            assert body["tool_choice"] == choice
+        elif kind == "gemini":
+            assert body["toolConfig"]["functionCallingConfig"]["mode"] == "ANY"
+        else:
+            # Ollama has no such choice: the instruction says it.
+            assert "weather" in body["messages"][0]["content"] or "tool" in str(body["messages"])

@@ -48,6 +48,9 @@ CALLS = Said(
     finish="tool_calls",
 )
 THOUGHT = Said(pieces=("Four.",), thoughts=("Two and ", "two."))
+EVERYTHING = Said(
+    pieces=("I look. ",), thoughts=("Hm.",), calls=CALLS.calls, finish="tool_calls", usage=(9, 8)
+)
 OBJECT = Said(pieces=('{"name": "Ann', '", "age": 7}'))
 
 
