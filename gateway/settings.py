@@ -83,11 +83,22 @@ class Attempts(_Section):
     """Until the first event, over all targets."""
     backoff_ms: float = Field(default=200, ge=0, le=60_000)
     """First wait before a retry; doubles, with full jitter."""
+    retry_wait_s: Seconds = 5
+    """Longest wait that an upstream may ask for before a retry; for more the next one is asked."""
+    retry_share: float = Field(default=0.2, ge=0, le=10)
+    """Retries for each request, in the long run; ten more are always allowed at first."""
+    commit_after_s: Seconds = 12
+    """Without a first event the headers go out then, with keep-alives, so that no proxy cuts."""
+    write_s: Seconds = 60
+    """How long a caller may read nothing."""
 
 
 class Cooldown(_Section):
     failures: int = Field(default=3, ge=1)
-    """Failures in a row after which a target rests."""
+    """Failures within the window after which a target rests."""
+    window_s: Seconds = 30
+    share: float = Field(default=0.5, ge=0, le=1)
+    """And what part of the attempts in the window they must be."""
     rest_s: Seconds = 5
     """First rest; doubles up to max_s."""
     max_s: Seconds = 60

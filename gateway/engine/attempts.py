@@ -11,8 +11,9 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
-from chat.errors import GatewayError, NoTargetLeft, Timeout, UpstreamError
+from chat.errors import GatewayError, Limit, NoTargetLeft, Timeout, UpstreamError
 from chat.trace import Step, Trace
+from gateway.engine.budget import RetryBudget
 from gateway.engine.ports import Recorder, Rests
 from gateway.engine.routing import Plan, Target
 from gateway.settings import Attempts
@@ -29,10 +30,16 @@ class Walker:
         recorder: Recorder,
         clock: Callable[[], float],
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._rests = rests
         self._recorder = recorder
         self._clock = clock
+        self._retries = RetryBudget(settings.retry_share)
+
+    def use(self, settings: Attempts) -> None:
+        """From the next attempt on."""
+        self.settings = settings
+        self._retries.share = settings.retry_share
 
     async def commit(
         self, plan: Plan, ask: Ask, trace: Trace, *, stream: bool, began: float
@@ -43,11 +50,17 @@ class Walker:
         when the request came, by the clock; for a stream the first bytes have to come in time,
         a whole answer has its own deadline in the provider.
         """
-        deadline = began + self._settings.total_s
+        deadline = began + self.settings.total_s
         last: UpstreamError | None = None
-        for target in self._awake(plan, trace):
-            for turn in range(self._settings.per_target):
+        self._retries.earn()
+        targets, early = self._awake(plan, trace)
+        for number, target in enumerate(targets, 1):
+            for turn in range(self.settings.per_target):
                 if turn and not await self._waited(turn, last, deadline):
+                    break
+                # Asked again before each attempt: others may have opened the breaker meanwhile.
+                probe = 0 if self._rests.calm() else self._rests.enter(target.name, early=early)
+                if probe is None:
                     break
                 trace.target = target.name
                 trace.provider = target.provider.name
@@ -55,35 +68,47 @@ class Walker:
                 try:
                     first = await (self._in_time(ask, target, deadline) if stream else ask(target))
                 except UpstreamError as error:
-                    self.failed(target, error)
+                    self.failed(target, error, probe)
                     if not error.fallback:
                         raise
                     last = error
                     trace.steps.append(Step(target.name, error.message))
-                    if not error.retryable or self._clock() >= deadline:
+                    patient = number == len(targets) and _says_when(error)
+                    if not (error.retryable or patient) or self._clock() >= deadline:
                         break
+                except BaseException:
+                    self.left(target, probe)
+                    raise
                 else:
+                    if probe:
+                        self._rests.answered(target.name, probe)
                     trace.first_token_ms = (self._clock() - began) * 1000
                     return target, first
             if self._clock() >= deadline:
                 break
         raise self._nobody(plan, last)
 
-    def failed(self, target: Target, error: UpstreamError) -> None:
+    def failed(self, target: Target, error: UpstreamError, probe: int = 0) -> None:
         """One attempt ended so."""
         self._recorder.attempt(target.provider.name, target.model, error.kind)
-        self._rests.failed(target.name, error)
+        self._rests.failed(target.name, error, probe)
 
     def succeeded(self, target: Target) -> None:
         """One attempt gave its whole answer."""
         self._recorder.attempt(target.provider.name, target.model, "finished")
-        self._rests.succeeded(target.name)
+        if not self._rests.calm():
+            self._rests.succeeded(target.name)
 
-    def _awake(self, plan: Plan, trace: Trace) -> Sequence[Target]:
+    def left(self, target: Target, probe: int = 0) -> None:
+        """One attempt was given up: its caller left, or the gateway stops."""
+        self._recorder.attempt(target.provider.name, target.model, "cancelled")
+        self._rests.left(target.name, probe)
+
+    def _awake(self, plan: Plan, trace: Trace) -> tuple[Sequence[Target], bool]:
         """The targets that do not rest. When all rest, those whose rest is only our own
-        caution: an answer late is better than none."""
+        caution, one probe at a time (True): an answer late is better than none."""
         if self._rests.calm():
-            return plan.targets
+            return plan.targets, False
         awake: list[Target] = []
         cautious: list[Target] = []
         notes: list[Step] = []
@@ -98,11 +123,11 @@ class Walker:
                 cautious.append(target)
         if awake or not cautious:
             trace.steps += notes
-            return awake
-        return cautious
+            return awake, False
+        return cautious, True
 
     async def _in_time(self, ask: Ask, target: Target, deadline: float) -> bytes:
-        limit = min(self._settings.first_event_s, max(deadline - self._clock(), 0.001))
+        limit = min(self.settings.first_event_s, max(deadline - self._clock(), 0.001))
         try:
             async with asyncio.timeout(limit) as timer:
                 return await ask(target)
@@ -114,13 +139,16 @@ class Walker:
             ) from None
 
     async def _waited(self, turn: int, last: UpstreamError | None, deadline: float) -> bool:
-        """Exponential backoff with full jitter; the upstream's own word wins. False when the
-        wait would pass the deadline."""
-        ceiling = self._settings.backoff_ms / 1000 * 2 ** (turn - 1)
+        """Exponential backoff with full jitter; the upstream's own word wins. False when it asks
+        for more than a caller's patience, when the wait would pass the deadline, or when too
+        many were asked twice already."""
+        ceiling = self.settings.backoff_ms / 1000 * 2 ** (turn - 1)
         wait = random.uniform(0, ceiling)  # noqa: S311 -- jitter, not a secret
         if last is not None and last.retry_after is not None:
             wait = last.retry_after
-        if self._clock() + wait >= deadline:
+            if wait > self.settings.retry_wait_s:
+                return False
+        if self._clock() + wait >= deadline or not self._retries.spend():
             return False
         await asyncio.sleep(wait)
         return True
@@ -144,3 +172,8 @@ class Walker:
         )
         failure.retry_after = first.seconds
         return failure
+
+
+def _says_when(error: UpstreamError) -> bool:
+    """A limit that tells how long: with nobody else to ask, it is worth a short wait."""
+    return isinstance(error, Limit) and error.retry_after is not None

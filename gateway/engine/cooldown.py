@@ -1,14 +1,19 @@
 """Targets that failed rest, so that callers do not pay for finding out again.
 
-A cancelled attempt and a request that the upstream calls wrong never count. A limit rests for
-what the upstream said; a refused key rests long; other failures rest after a few in a row, each
-rest twice as long as the last, until one answer comes.
+A circuit breaker for each target. Closed: failures are counted over a rolling window; when they
+are many, and a large share of what was asked, the target rests. After the rest it is half open:
+exactly one attempt at a time, the probe, finds out. Its first event closes the breaker on trust;
+a failure then rests twice as long as the last time, a whole answer forgets everything.
+
+A cancelled attempt never counts, and no 4xx but these: a limit (429) rests for what the upstream
+said, a refused key (401, 403) rests long.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chat.errors import Denied, Limit, Rejected, UpstreamError
 from gateway.engine.ports import Rest
@@ -16,27 +21,45 @@ from gateway.settings import Cooldown
 
 MAX_TARGETS = 4096
 """Callers can name any model: what is kept of them is bounded."""
+MAX_LIMIT_S = 3600.0
+"""An upstream that says "come back next year" is asked again after an hour."""
+PROBE_S = 1.0
+"""What a caller is told to wait for while a probe finds out."""
+PARTS = 10
+"""Parts of the rolling window."""
+
+
+@dataclass(slots=True)
+class _Part:
+    number: int
+    failures: int = 0
+    answers: int = 0
 
 
 @dataclass(slots=True)
 class _State:
-    failures: int = 0
+    window: deque[_Part] = field(default_factory=lambda: deque(maxlen=PARTS))
     rests: int = 0
     until: float = 0.0
     error: UpstreamError | None = None
+    """Why it rests; None while the breaker is closed."""
     firm: bool = False
+    probe: int = 0
+    """The ticket of the probe that is on its way."""
+    trusted: bool = False
+    """A probe's first event came: the next failure rests again, the next answer forgets."""
 
 
 class CooldownTable:
     """`clock` in seconds, monotonic."""
 
     def __init__(self, settings: Cooldown, clock: Callable[[], float]) -> None:
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._states: dict[str, _State] = {}
+        self._tickets = 0
 
     def calm(self) -> bool:
-        """Nobody failed since he last answered."""
         return not self._states
 
     def resting(self, target: str) -> Rest | None:
@@ -44,35 +67,108 @@ class CooldownTable:
         if state is None or state.error is None:
             return None
         left = state.until - self._clock()
-        return Rest(left, state.error, state.firm) if left > 0 else None
+        if left > 0:
+            return Rest(left, state.error, state.firm)
+        return Rest(PROBE_S, state.error, False) if state.probe else None
+
+    def enter(self, target: str, *, early: bool = False) -> int | None:
+        state = self._states.get(target)
+        if state is None or state.error is None:
+            return 0
+        waiting = state.until > self._clock()
+        if state.probe or (waiting and (state.firm or not early)):
+            return None
+        self._tickets += 1
+        state.probe = self._tickets
+        return state.probe
+
+    def answered(self, target: str, probe: int) -> None:
+        state = self._states.get(target)
+        if state is None or not probe or state.probe != probe:
+            return
+        state.probe = 0
+        # A limit that someone else met meanwhile holds on.
+        if not (state.firm and state.until > self._clock()):
+            state.error = None
+            state.trusted = True
 
     def succeeded(self, target: str) -> None:
-        if self._states:
-            self._states.pop(target, None)
+        state = self._states.get(target)
+        if state is None:
+            return
+        if state.error is not None:
+            # An attempt from before the rest: the probe will tell.
+            return
+        if state.trusted:
+            del self._states[target]
+            return
+        self._part(state).answers += 1
+        failures, _ = self._counted(state)
+        if not failures:
+            del self._states[target]
 
-    def failed(self, target: str, error: UpstreamError) -> None:
-        if isinstance(error, Rejected):
+    def left(self, target: str, probe: int) -> None:
+        state = self._states.get(target)
+        if state is not None and probe and state.probe == probe:
+            state.probe = 0
+
+    def failed(self, target: str, error: UpstreamError, probe: int = 0) -> None:
+        denied, limited = isinstance(error, Denied), isinstance(error, Limit)
+        if not denied and not limited and _is_the_callers(error):
+            self.left(target, probe)
             return
-        if target not in self._states and len(self._states) >= MAX_TARGETS:
-            self._states.pop(next(iter(self._states)))
-        state = self._states.setdefault(target, _State())
-        settings = self._settings
-        if isinstance(error, Denied):
+        state = self._states.get(target)
+        if state is None:
+            if len(self._states) >= MAX_TARGETS:
+                self._states.pop(next(iter(self._states)))
+            state = self._states[target] = _State()
+        probing = bool(probe) and state.probe == probe
+        if probing:
+            state.probe = 0
+        settings = self.settings
+        if denied:
             self._rest(state, settings.denied_s, error, firm=True)
-            return
-        if isinstance(error, Limit):
-            asked = error.retry_after if error.retry_after is not None else settings.limit_s
-            self._rest(state, min(max(asked, 0.0), 3600.0), error, firm=True)
-            return
-        state.failures += 1
-        if state.failures >= settings.failures:
-            seconds = min(settings.rest_s * 2.0 ** min(state.rests, 16), settings.max_s)
-            state.rests += 1
-            # One failure of the probe after the rest is enough for the next rest.
-            state.failures = settings.failures - 1
-            self._rest(state, max(seconds, error.retry_after or 0.0), error, firm=False)
+        elif limited:
+            asked = settings.limit_s if error.retry_after is None else error.retry_after
+            self._rest(state, min(max(asked, 0.0), MAX_LIMIT_S), error, firm=True)
+        else:
+            self._part(state).failures += 1
+            if probing or state.trusted or self._too_many(state):
+                doubled = settings.rest_s * 2.0 ** min(state.rests, 16)
+                state.rests += 1
+                asked = min(error.retry_after or 0.0, MAX_LIMIT_S)
+                self._rest(state, max(min(doubled, settings.max_s), asked), error, firm=False)
+
+    def _too_many(self, state: _State) -> bool:
+        """Whether a closed breaker opens. One that rests already is not made to rest longer by
+        attempts that began before."""
+        if state.error is not None:
+            return False
+        failures, asked = self._counted(state)
+        return failures >= self.settings.failures and failures >= self.settings.share * asked
 
     def _rest(self, state: _State, seconds: float, error: UpstreamError, *, firm: bool) -> None:
-        state.until = self._clock() + seconds
-        state.error = error
-        state.firm = firm
+        until = self._clock() + seconds
+        if state.error is not None and state.firm and state.until > until:
+            return
+        state.until, state.error, state.firm = until, error, firm
+        state.trusted = False
+        state.window.clear()
+
+    def _part(self, state: _State) -> _Part:
+        number = int(self._clock() / self.settings.window_s * PARTS)
+        if not state.window or state.window[-1].number != number:
+            state.window.append(_Part(number))
+        return state.window[-1]
+
+    def _counted(self, state: _State) -> tuple[int, int]:
+        """Failures in the window, and everything that was asked in it."""
+        oldest = int(self._clock() / self.settings.window_s * PARTS) - PARTS
+        parts = [part for part in state.window if part.number > oldest]
+        failures = sum(part.failures for part in parts)
+        return failures, failures + sum(part.answers for part in parts)
+
+
+def _is_the_callers(error: UpstreamError) -> bool:
+    status = error.upstream_status
+    return isinstance(error, Rejected) or (status is not None and 400 <= status < 500)

@@ -10,16 +10,16 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from types import TracebackType
 
-from chat.errors import Broken, Draining, GatewayError, TooLarge, UpstreamError
+from chat.errors import Broken, GatewayError, TooLarge
 from chat.events import Usage
 from chat.request import Text, ToolResult
 from chat.trace import Trace
 from dialects.base import Now, Renderer
 from gateway.engine.attempts import Walker
-from gateway.engine.ports import Asked, Recorder, Settlement
+from gateway.engine.ports import Asked, Recorder
 from gateway.engine.routing import Router, Target
+from gateway.engine.run import Quiet, Run
 from gateway.engine.speak import (
     packed,
     relayed,
@@ -30,101 +30,6 @@ from gateway.engine.speak import (
 )
 
 log = logging.getLogger("pointsman.engine")
-
-
-class _Run:
-    """One request while it runs: what is known of it, and its settlement at the end.
-
-    A `with` block of it settles exactly once, whatever happened inside.
-    """
-
-    __slots__ = (
-        "asked",
-        "began",
-        "clock",
-        "committed",
-        "failure",
-        "interrupted",
-        "outcome",
-        "pieces",
-        "pipeline",
-        "renderer",
-        "task",
-        "trace",
-        "usage",
-    )
-
-    def __init__(self, pipeline: Pipeline, asked: Asked, trace: Trace) -> None:
-        self.pipeline = pipeline
-        self.asked = asked
-        self.trace = trace
-        self.clock = pipeline.clock
-        self.began = pipeline.clock()
-        self.usage = Usage()
-        self.renderer: Renderer | None = None
-        self.pieces: AsyncGenerator[bytes, None] | None = None
-        self.committed: Target | None = None
-        self.interrupted = False
-        self.outcome = "cancelled"
-        self.failure: GatewayError | None = None
-        self.task = asyncio.current_task()
-
-    def counted(self, usage: Usage) -> None:
-        self.usage = usage
-
-    def closing(self) -> Trace:
-        """The trace with its times as of now."""
-        trace = self.trace
-        trace.total_ms = (self.clock() - self.began) * 1000
-        if trace.first_token_ms is None:
-            trace.first_token_ms = trace.total_ms
-        return trace
-
-    def finished(self) -> None:
-        assert self.committed is not None
-        self.pipeline.walker.succeeded(self.committed)
-        self.outcome = "finished"
-
-    def failed(self, error: GatewayError) -> None:
-        if self.committed is not None and isinstance(error, UpstreamError):
-            self.pipeline.walker.failed(self.committed, error)
-        self.outcome, self.failure = "failed", error
-
-    def __enter__(self) -> _Run:
-        self.pipeline.running.add(self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, GatewayError):
-            self.failed(error)
-        elif isinstance(error, Exception):
-            # A fault of ours; the door tells it as such.
-            self.failed(GatewayError("The gateway failed."))
-        self.pipeline.running.discard(self)
-        trace = self.trace
-        trace.total_ms = (self.clock() - self.began) * 1000
-        self.pipeline.recorder.settle(
-            Settlement(
-                outcome=self.outcome,
-                door=self.asked.dialect.name,
-                trace=trace,
-                usage=self.usage,
-                committed=self.committed is not None,
-                error=self.failure.kind if self.failure else None,
-            )
-        )
-
-    def stopped(self) -> Draining:
-        """What a caller is told whose answer the stopping gateway cannot end. Called where the
-        cancellation that `interrupt` sent arrives."""
-        assert self.task is not None
-        self.task.uncancel()
-        return Draining("The gateway is stopping. Ask again.", retry_after=1)
 
 
 class Pipeline:
@@ -146,55 +51,63 @@ class Pipeline:
         self._message_limit = message_limit
         self.clock = clock
         self._now = now
-        self.running: set[_Run] = set()
+        self.running: set[Run] = set()
+
+    def use(self, router: Router, message_limit: int) -> None:
+        """From the next request on."""
+        self._router = router
+        self._message_limit = message_limit
 
     def interrupt(self) -> int:
         """Ends every answer that still runs with an error that asks the caller to try again.
         Returns how many there were."""
         for run in self.running:
-            run.interrupted = True
-            if run.task is not None:
-                run.task.cancel()
+            run.interrupt()
         return len(self.running)
 
     async def whole(self, asked: Asked, trace: Trace) -> bytes:
         """One body in the caller's own dialect. Raises GatewayError."""
-        with _Run(self, asked, trace) as run:
+        with Run(self, asked, trace) as run:
             try:
                 body = await self._committed(run, self._whole)
-            except asyncio.CancelledError:
-                if not run.interrupted:
-                    raise
-                raise run.stopped() from None
+            except asyncio.CancelledError as given:
+                raise run.broken_off(given) from None
             run.finished()
             return body
 
-    async def stream(self, asked: Asked, trace: Trace) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, asked: Asked, trace: Trace, quiet: Quiet | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Frames in the caller's own dialect, ready to be written.
 
-        Raises GatewayError only before the first bytes; a later failure is written in-band.
-        Closing the generator at any point cancels the upstream and settles as cancelled.
+        Raises GatewayError only before the first bytes, those given to `quiet` included; a later
+        failure is written in-band. Closing the generator at any point cancels the upstream and
+        settles as cancelled. A caller who takes nothing for `write_s` is cancelled at his yield.
         """
-        with _Run(self, asked, trace) as run:
+        with Run(self, asked, trace) as run:
+            run.watched(quiet)
             try:
-                yield await self._committed(run, self._opened)
+                first = await self._committed(run, self._opened)
                 assert run.pieces is not None
+                run.writing = True
+                yield first
+                run.writing = False
                 async for piece in run.pieces:
+                    run.writing = True
                     yield piece
+                    run.writing = False
                 run.finished()
             except GatewayError as error:
-                if run.committed is None:
+                if run.committed is None and not run.told:
                     raise
                 run.failed(error)
-            except asyncio.CancelledError:
-                if not run.interrupted:
-                    raise
-                failure = run.stopped()
-                if run.committed is None:
+            except asyncio.CancelledError as given:
+                failure = run.broken_off(given)
+                if run.committed is None and not run.told:
                     raise failure from None
                 run.failed(failure)
             except Exception:
-                if run.committed is None:
+                if run.committed is None and not run.told:
                     raise
                 log.exception("a fault of ours", extra={"fields": {"request_id": trace.request_id}})
                 run.failed(GatewayError("The gateway failed. The log has the request's id."))
@@ -202,10 +115,15 @@ class Pipeline:
                 if run.pieces is not None:
                     await run.pieces.aclose()
             if run.failure is not None:
-                assert run.renderer is not None
-                yield run.renderer.fail(run.failure)
+                run.writing = True
+                yield run.voice().fail(run.failure)
 
-    async def _committed(self, run: _Run, ask: Callable[[_Run, Target], Awaitable[bytes]]) -> bytes:
+    def renderer(self, run: Run, model: str) -> Renderer:
+        """What writes to the caller, new for each target."""
+        asked = run.asked
+        return asked.dialect.renderer(asked.request, run.trace.request_id, model, self._now)
+
+    async def _committed(self, run: Run, ask: Callable[[Run, Target], Awaitable[bytes]]) -> bytes:
         """The first bytes for the caller: of a stream, or the whole body."""
         asked = run.asked
         self._admit(asked)
@@ -231,7 +149,7 @@ class Pipeline:
                 param="message" if "message" in asked.body else "messages",
             )
 
-    async def _opened(self, run: _Run, target: Target) -> bytes:
+    async def _opened(self, run: Run, target: Target) -> bytes:
         """The first bytes of a stream; the others wait in `run.pieces`."""
         pieces = self._pieces(run, target)
         try:
@@ -244,23 +162,19 @@ class Pipeline:
         run.pieces = pieces
         return first
 
-    def _pieces(self, run: _Run, target: Target) -> AsyncGenerator[bytes, None]:
+    def _pieces(self, run: Run, target: Target) -> AsyncGenerator[bytes, None]:
         asked, provider, model = run.asked, target.provider, target.model
         run.usage = Usage()
-        run.renderer = renderer = asked.dialect.renderer(
-            asked.request, run.trace.request_id, model, self._now
-        )
+        run.renderer = renderer = self.renderer(run, model)
         if relays(asked, provider):
-            return relayed(asked, provider, model, run.counted)
-        return translated(asked, provider, model, renderer, run.closing, run.counted)
+            return relayed(asked, provider, model, run)
+        return translated(asked, provider, model, renderer, run.closing, run)
 
-    async def _whole(self, run: _Run, target: Target) -> bytes:
+    async def _whole(self, run: Run, target: Target) -> bytes:
         asked, provider, model = run.asked, target.provider, target.model
         run.usage = Usage()
         if relays(asked, provider):
-            body = await relayed_whole(asked, provider, model, run.counted)
+            body = await relayed_whole(asked, provider, model, run)
         else:
-            body = await translated_whole(
-                asked, provider, model, run.closing, run.counted, self._now
-            )
+            body = await translated_whole(asked, provider, model, run.closing, run, self._now)
         return packed(body)

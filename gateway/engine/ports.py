@@ -124,7 +124,8 @@ class Recorder(Protocol):
 
 
 class Rests(Protocol):
-    """Which targets rest, and for how long (seconds)."""
+    """Which targets rest, and for how long (seconds). A `probe` is the ticket of an attempt that
+    finds out whether a target is well again; 0 for any other attempt."""
 
     def calm(self) -> bool:
         """Nobody rests, for certain: asked first, as it costs less."""
@@ -132,9 +133,30 @@ class Rests(Protocol):
 
     def resting(self, target: str) -> Rest | None: ...
 
-    def failed(self, target: str, error: UpstreamError) -> None: ...
+    def enter(self, target: str, *, early: bool = False) -> int | None:
+        """Before an attempt: 0, a probe's ticket, or None when it may not be asked now. `early`:
+        nobody else is left, so a rest of our own caution may be probed before its end."""
+        ...
+
+    def answered(self, target: str, probe: int) -> None:
+        """The first event came."""
+        ...
+
+    def failed(self, target: str, error: UpstreamError, probe: int = 0) -> None: ...
 
     def succeeded(self, target: str) -> None: ...
+
+    def left(self, target: str, probe: int) -> None:
+        """The attempt was given up without a verdict."""
+        ...
+
+
+class Progress(Protocol):
+    """What is told of an attempt while it runs."""
+
+    usage: Usage
+    seen: int
+    """Counts whatever the upstream said; pings and comments say nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,21 @@ each read of the upstream; a stream that ends without its finish is raised as cu
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TypeGuard
 
 import orjson
 
-from chat.errors import Broken
-from chat.events import Batch, Finish, Usage
+from chat.errors import Broken, UpstreamError
+from chat.events import Batch, Finish, Start, StreamEvent, Usage
 from chat.fold import Folder
 from chat.request import Json
 from chat.trace import Trace
-from dialects.base import InboundDialect, Now, OutboundDialect, RelayDialect, Renderer
-from gateway.engine.ports import Asked, Provider
+from dialects.base import InboundDialect, Now, OutboundDialect, Parser, RelayDialect, Renderer
+from dialects.framing import Frame
+from gateway.engine.ports import Asked, Progress, Provider
 
-Counted = Callable[[Usage], None]
-"""Told of the usage so far, whenever it changes."""
+PING = b"ping"
 
 
 def relays(asked: Asked, provider: Provider) -> bool:
@@ -33,36 +33,67 @@ def _can_relay(dialect: InboundDialect | OutboundDialect) -> TypeGuard[RelayDial
 
 
 async def relayed(
-    asked: Asked, provider: Provider, model: str, counted: Counted
+    asked: Asked, provider: Provider, model: str, progress: Progress
 ) -> AsyncGenerator[bytes, None]:
-    """The upstream's own frames; usage that nobody asked for is hidden, the model renamed."""
+    """The upstream's own frames; usage that nobody asked for is hidden, the model renamed.
+
+    Frames that only open an answer wait for the first one that says something: a role that comes
+    at once is no first token.
+    """
     dialect = provider.dialect
     assert _can_relay(dialect)
     watch = dialect.watch(asked.body, model)
     encode = asked.dialect.framing.encode
     batches = provider.relay(dialect.relay_body(asked.body, model), model, True)
+    opening: Parser | None = dialect.parser()
+    held = b""
     try:
         async for frames in batches:
             passed = watch.feed(frames)
-            counted(watch.usage)
-            if passed:
-                yield b"".join([encode(frame) for frame in passed])
+            progress.usage = watch.usage
+            if frames[0].event != PING or len(frames) > 1:
+                progress.seen += 1
+            if not passed:
+                continue
+            piece = b"".join([encode(frame) for frame in passed])
+            if opening is not None:
+                held += piece
+                if not _says(opening, frames):
+                    continue
+                piece, opening = held, None
+            yield piece
     finally:
         await batches.aclose()
     last = watch.close()
-    counted(watch.usage)
-    if last:
-        yield b"".join([encode(frame) for frame in last])
+    progress.usage = watch.usage
+    rest = b"".join([encode(frame) for frame in last])
+    if opening is not None:
+        rest = held + rest
+    if rest:
+        yield rest
 
 
-async def relayed_whole(asked: Asked, provider: Provider, model: str, counted: Counted) -> Json:
+def _says(parser: Parser, frames: Sequence[Frame]) -> bool:
+    """More than that an answer begins."""
+    try:
+        return any(_tells(event) for frame in frames for event in parser.feed(frame))
+    except UpstreamError:
+        # The watch raises it, too, when its turn comes.
+        return False
+
+
+def _tells(event: StreamEvent) -> bool:
+    return type(event) is not Start and type(event) is not Usage
+
+
+async def relayed_whole(asked: Asked, provider: Provider, model: str, progress: Progress) -> Json:
     """The upstream's own body, looked through for errors and usage, with the model renamed."""
     dialect = provider.dialect
     assert _can_relay(dialect)
     body = await provider.relay_whole(dialect.relay_body(asked.body, model), model)
     folder = Folder()
     folder.feed(dialect.parse_response(body))
-    counted(folder.usage)
+    progress.usage = folder.usage
     if folder.finish is None:
         raise Broken("The upstream's answer ended before it was finished.", code="cut")
     if "model" in body:
@@ -76,22 +107,32 @@ async def translated(
     model: str,
     renderer: Renderer,
     closing: Callable[[], Trace],
-    counted: Counted,
+    progress: Progress,
 ) -> AsyncGenerator[bytes, None]:
-    """Events -> the caller's frames. `closing` gives the trace for the last ones."""
+    """Events -> the caller's frames. `closing` gives the trace for the last ones. Frames that
+    only open an answer wait for the first one that says something."""
     usage = Usage()
     finished = False
+    opening = True
+    held = b""
     batches = provider.stream(asked.request, model)
     try:
         async for batch in batches:
+            progress.seen += 1
             for event in batch:
                 # Most events are neither; a comparison of types is the cheapest way to say so.
                 if type(event) is Usage:
                     usage = usage.merged(event)
-                    counted(usage)
+                    progress.usage = usage
                 elif type(event) is Finish:
                     finished = True
             piece = renderer.feed(batch)
+            if opening:
+                held += piece
+                if not any(_tells(event) for event in batch):
+                    continue
+                opening = False
+                piece = held
             if piece:
                 yield piece
     finally:
@@ -106,14 +147,14 @@ async def translated_whole(
     provider: Provider,
     model: str,
     closing: Callable[[], Trace],
-    counted: Counted,
+    progress: Progress,
     now: Now,
 ) -> Json:
     """Events -> one body."""
     folder = Folder()
     events: Batch = await provider.whole(asked.request, model)
     folder.feed(events)
-    counted(folder.usage)
+    progress.usage = folder.usage
     return asked.dialect.render_response(asked.request, folder.response(), closing(), now)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -23,6 +24,7 @@ from gateway.middleware import REQUEST_ID
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import TAG, untagged
 from gateway.routes.ollama import loaded
+from gateway.routes.outgoing import Outgoing
 from gateway.services import SERVICES, Services
 
 ROWS: dict[str, InboundDialect] = {
@@ -85,16 +87,24 @@ async def answered(request: web.Request, asked: Asked, trace: Trace) -> web.Stre
     if not asked.request.stream:
         body = await pipeline.whole(asked, trace)
         return web.Response(body=body, headers=_headers(trace, "application/json"))
-    async with aclosing(pipeline.stream(asked, trace)) as pieces:
-        first = await anext(pieces)
-        headers = _headers(trace, asked.dialect.framing.content_type)
-        headers.update(STREAM_HEADERS)
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
-        write = response.write
-        await write(first)
-        async for piece in pieces:
-            await write(piece)
+
+    def headers() -> CIMultiDict[str]:
+        found = _headers(trace, asked.dialect.framing.content_type)
+        found.update(STREAM_HEADERS)
+        return found
+
+    out = Outgoing(request, headers)
+    try:
+        async with aclosing(pipeline.stream(asked, trace, out.quiet)) as pieces:
+            first = await anext(pieces)
+            response = await out.open()
+            write = response.write
+            await write(first)
+            async for piece in pieces:
+                await write(piece)
+    except asyncio.CancelledError:
+        out.give_up()
+        raise
     await response.write_eof()
     return response
 

@@ -1,0 +1,192 @@
+"""One request while it runs: what is known of it, its one timer, and its settlement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from chat.errors import Draining, GatewayError, Timeout, UpstreamError
+from chat.events import Usage
+from chat.trace import Trace
+from dialects.base import Renderer
+from gateway.engine.ports import Asked, Settlement
+from gateway.engine.routing import Target
+from gateway.settings import Attempts
+
+if TYPE_CHECKING:
+    from gateway.engine.pipeline import Pipeline
+
+Quiet = Callable[[bytes], None]
+"""Called with a keep-alive while a caller waits long. The first call commits the status: from
+then on a failure is told in-band, though nothing of an answer was sent yet."""
+
+LOOKS = 4
+"""Looks within the shortest limit; a limit is kept to a quarter of that one."""
+
+
+class Run:
+    """A `with` block of it settles exactly once, whatever happened inside."""
+
+    __slots__ = (
+        "asked",
+        "began",
+        "clock",
+        "committed",
+        "failure",
+        "interruption",
+        "limits",
+        "moved_at",
+        "outcome",
+        "pieces",
+        "pipeline",
+        "quiet",
+        "renderer",
+        "seen",
+        "seen_then",
+        "task",
+        "told",
+        "trace",
+        "usage",
+        "watch",
+        "writing",
+    )
+
+    def __init__(self, pipeline: Pipeline, asked: Asked, trace: Trace) -> None:
+        self.pipeline = pipeline
+        self.asked = asked
+        self.trace = trace
+        self.clock = pipeline.clock
+        self.limits: Attempts = pipeline.walker.settings
+        self.began = pipeline.clock()
+        self.usage = Usage()
+        self.renderer: Renderer | None = None
+        self.pieces: AsyncGenerator[bytes, None] | None = None
+        self.committed: Target | None = None
+        self.interruption: GatewayError | None = None
+        self.outcome = "cancelled"
+        self.failure: GatewayError | None = None
+        self.task = asyncio.current_task()
+        self.quiet: Quiet | None = None
+        self.told = False
+        self.seen = self.seen_then = 0
+        self.moved_at = self.began
+        self.writing = False
+        self.watch: asyncio.TimerHandle | None = None
+
+    def watched(self, quiet: Quiet | None) -> None:
+        """One timer for a whole stream looks now and again whether anything moved: a timer or a
+        clock for each piece would cost more than the piece."""
+        self.quiet = quiet
+        self._look_after(self.limits.commit_after_s)
+
+    def closing(self) -> Trace:
+        """The trace with its times as of now."""
+        trace = self.trace
+        trace.total_ms = (self.clock() - self.began) * 1000
+        if trace.first_token_ms is None:
+            trace.first_token_ms = trace.total_ms
+        return trace
+
+    def finished(self) -> None:
+        assert self.committed is not None
+        self.pipeline.walker.succeeded(self.committed)
+        self.outcome = "finished"
+
+    def failed(self, error: GatewayError) -> None:
+        self.outcome, self.failure = "failed", error
+        if self.committed is None:
+            return
+        if isinstance(error, UpstreamError):
+            self.pipeline.walker.failed(self.committed, error)
+        else:
+            self.pipeline.walker.left(self.committed)
+
+    def broken_off(self, given: asyncio.CancelledError) -> GatewayError:
+        """What the caller is told of a cancellation that the gateway itself sent. Raises `given`
+        when it was not: he left."""
+        assert self.task is not None
+        if self.interruption is None or self.task.uncancel() > 0:
+            raise given
+        return self.interruption
+
+    def interrupt(self) -> None:
+        """The gateway stops before this answer ends."""
+        self._break_off(Draining("The gateway is stopping. Ask again.", retry_after=1))
+
+    def _break_off(self, failure: GatewayError | None) -> None:
+        """Ends the wait in which the request is, for the upstream or for the caller."""
+        self.interruption = failure
+        if self.task is not None:
+            self.task.cancel()
+
+    def _look_after(self, seconds: float) -> None:
+        self.watch = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        limits, now = self.limits, self.clock()
+        if self.seen != self.seen_then:
+            self.seen_then, self.moved_at = self.seen, now
+        still = now - self.moved_at
+        if self.writing:
+            if still >= limits.write_s:
+                # Nobody is told: he does not read.
+                self._break_off(None)
+                return
+        elif self.committed is not None and still >= limits.idle_s:
+            name = self.committed.name
+            self._break_off(Timeout(f"{name} said nothing for {still:.3g} s.", code="idle"))
+            return
+        elif self.quiet is not None and (
+            self.told or now - self.began >= limits.commit_after_s or self.committed is not None
+        ):
+            self.keep_alive(self.quiet, still)
+        shortest = min(limits.commit_after_s, limits.idle_s, limits.write_s)
+        self._look_after(shortest / LOOKS)
+
+    def keep_alive(self, quiet: Quiet, still: float) -> None:
+        """Something for the proxies on the way, when there was nothing for a while."""
+        if self.committed is not None and still < self.limits.commit_after_s:
+            return
+        self.told = True
+        quiet(self.voice().keepalive)
+
+    def voice(self) -> Renderer:
+        """Who speaks to the caller, also when nobody was asked yet."""
+        if self.renderer is None:
+            self.renderer = self.pipeline.renderer(self, self.asked.request.model)
+        return self.renderer
+
+    def __enter__(self) -> Run:
+        self.pipeline.running.add(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.watch is not None:
+            self.watch.cancel()
+        if isinstance(error, GatewayError):
+            self.failed(error)
+        elif isinstance(error, Exception):
+            # A fault of ours; the door tells it as such.
+            self.failed(GatewayError("The gateway failed."))
+        elif self.outcome == "cancelled" and self.committed is not None:
+            self.pipeline.walker.left(self.committed)
+        self.pipeline.running.discard(self)
+        trace = self.trace
+        trace.total_ms = (self.clock() - self.began) * 1000
+        self.pipeline.recorder.settle(
+            Settlement(
+                outcome=self.outcome,
+                door=self.asked.dialect.name,
+                trace=trace,
+                usage=self.usage,
+                committed=self.committed is not None,
+                error=self.failure.kind if self.failure else None,
+            )
+        )

@@ -1,0 +1,53 @@
+"""One streamed answer on its way to its caller, and the keep-alives before and within it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+
+class Outgoing:
+    """`headers` is asked once, when the status goes out."""
+
+    def __init__(self, request: web.Request, headers: Callable[[], CIMultiDict[str]]) -> None:
+        self._request = request
+        self._headers = headers
+        self._response: web.StreamResponse | None = None
+        self._saying: asyncio.Task[None] | None = None
+
+    def quiet(self, keepalive: bytes) -> None:
+        """Sends the headers, if they did not go out yet, and the keep-alive. Called only while
+        nothing else is being written."""
+        if self._saying is None or self._saying.done():
+            self._saying = asyncio.create_task(self._say(keepalive))
+
+    async def open(self) -> web.StreamResponse:
+        """The response, with its headers sent."""
+        if self._saying is not None:
+            await self._saying
+        return await self._prepared()
+
+    def give_up(self) -> None:
+        """The caller left, or reads nothing: what waits for him must not stay in memory."""
+        if self._saying is not None:
+            self._saying.cancel()
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def _say(self, keepalive: bytes) -> None:
+        # Whoever left is noticed by the server, which cancels the handler.
+        with contextlib.suppress(ConnectionError):
+            response = await self._prepared()
+            if keepalive:
+                await response.write(keepalive)
+
+    async def _prepared(self) -> web.StreamResponse:
+        if self._response is None:
+            response = web.StreamResponse(headers=self._headers())
+            await response.prepare(self._request)
+            self._response = response
+        return self._response
