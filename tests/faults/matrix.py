@@ -1,0 +1,239 @@
+"""One fault, asked at one door, alone or with a healthy target behind it: what came of it.
+
+`run` asserts everything that must hold whatever the fault was, and returns the outcome in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+from prometheus_client.samples import Sample
+
+from tests.faults.cases import Fault, Finished, Left, Outcome, Seen, Unseen, streamed
+from tests.faults.language import JSON, SSE, Door
+from tests.faults.upstream import RawUpstream, answer, chunked, upstream
+from tests.replay.gateway import Running, running, settings
+
+GOOD = "good"
+LIMITS = {
+    "backoff_ms": 1,
+    "first_event_s": 0.3,
+    "idle_s": 0.3,
+    "one_shot_s": 0.4,
+    "total_s": 3,
+}
+ENOUGH = 2000
+"""Bytes after which the caller of an endless stream leaves."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the caller got."""
+
+    status: int
+    text: str
+    finishes: tuple[str, ...]
+    """Every finish reason that he was told."""
+    error: str | None
+    """kind of the error, in words of ours or of the dialect."""
+    retry_after: str | None
+    raw: bytes
+    left: bool = False
+
+
+async def run(fault: Fault, door: Door, *, stream: bool, fallback: bool) -> str:
+    """Asks once; the outcome in a few words. AssertionError when something does not hold."""
+    files, tasks = _files(), len(asyncio.all_tasks())
+    outcome = fault.streamed if stream else fault.answered
+    async with _parts(fault, door, fallback=fallback) as (gateway, bad, good):
+        heard = await _asked(gateway, door, stream=stream, leave=isinstance(outcome, Left))
+        word = _judged(heard, outcome, stream=stream, fallback=fallback, door=door)
+        await _settled(gateway, bad)
+        _counted(gateway, fault, outcome, bad, good, heard, fallback=fallback)
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == tasks, asyncio.all_tasks()
+    assert _files() == files
+    return word
+
+
+@asynccontextmanager
+async def _parts(
+    fault: Fault, door: Door, *, fallback: bool
+) -> AsyncGenerator[tuple[Running, RawUpstream, RawUpstream], None]:
+    wire = door.upstream
+    async with AsyncExitStack() as stack:
+        bad = await stack.enter_async_context(
+            upstream(
+                fault.stream(wire) if fault.stream else [], fault.whole(wire) if fault.whole else []
+            )
+        )
+        good = await stack.enter_async_context(
+            upstream([chunked(streamed(wire, GOOD), SSE)], [answer(wire.body(GOOD), JSON)])
+        )
+        address = fault.address.format(url=bad.url, tls=bad.tls_port)
+        base = "/v1" if wire.kind == "openai" else ""
+        # Nobody is looked at beside the service: every connection here is the caller's.
+        row: dict[str, Any] = {"kind": wire.kind, "api_key": "sk-fault", "check": None}
+        given = settings(
+            providers={
+                "hard": row | {"base_url": address + base, "models": ["m"]},
+                "easy": row | {"base_url": good.url + base, "models": ["m"]},
+            },
+            attempts=LIMITS,
+            routes={"auto": {"local": ["easy/m"] if fallback else [], "strong": ["hard/m"]}},
+        )
+        gateway = await stack.enter_async_context(running(given))
+        yield gateway, bad, good
+
+
+async def _asked(gateway: Running, door: Door, *, stream: bool, leave: bool) -> Heard:
+    body: dict[str, Any] = {"model": "auto", "stream": stream}
+    if door.name == "complete":
+        body["message"] = "Hi"
+    else:
+        body["messages"] = [{"role": "user", "content": "Hi"}]
+    async with (
+        asyncio.timeout(20),
+        aiohttp.ClientSession(read_bufsize=2**24) as session,
+        session.post(gateway.url + door.path, json=body) as response,
+    ):
+        raw = b""
+        async for piece in response.content.iter_any():
+            raw += piece
+            if leave and len(raw) > ENOUGH:
+                response.close()
+                break
+        return _heard(response, raw, left=leave)
+
+
+def _heard(response: aiohttp.ClientResponse, raw: bytes, *, left: bool) -> Heard:
+    retry_after = response.headers.get("Retry-After")
+    if response.content_type == SSE:
+        lines = raw.split(b"\n")
+        events = [
+            orjson.loads(line[6:])
+            for line in (lines[:-1] if left else lines)
+            if line.startswith(b"data: ") and line != b"data: [DONE]"
+        ]
+        if not left:
+            assert raw.endswith(b"\n\n"), "the last frame is whole"
+    else:
+        events = [orjson.loads(raw)]
+    texts, finishes, error = [], [], None
+    for event in events:
+        if "error" in event:
+            error = event["error"]["type"]
+        if "message" in event:
+            texts.append(event["message"])
+            if "finish_reason" in event:
+                finishes.append(event["finish_reason"])
+        for choice in event.get("choices", ()):
+            said = choice.get("delta") or choice.get("message") or {}
+            texts.append(said.get("content") or "")
+            if choice["finish_reason"] is not None:
+                finishes.append(choice["finish_reason"])
+    if b"[DONE]" in raw:
+        assert finishes, "[DONE] without a finish reason"
+    return Heard(
+        response.status, "".join(texts), tuple(finishes), error, retry_after, raw, left=left
+    )
+
+
+def _judged(heard: Heard, outcome: Outcome, *, stream: bool, fallback: bool, door: Door) -> str:
+    """Holds what the caller got against the one true outcome."""
+    if isinstance(outcome, Left):
+        assert heard.status == 200
+        assert not heard.finishes
+        assert heard.error is None
+        return "cancelled when the caller leaves"
+    if isinstance(outcome, Finished) or (
+        isinstance(outcome, Unseen) and fallback and outcome.fallback
+    ):
+        expected = outcome if isinstance(outcome, Finished) else Finished(GOOD)
+        assert heard.status == 200, heard.raw[:500]
+        assert heard.error is None, heard.raw[-500:]
+        assert heard.text == expected.text
+        wanted = expected.reason
+        # What an upstream told twice may pass twice where frames are relayed, and never differs.
+        assert set(heard.finishes) == {wanted}, heard.finishes
+        assert len(heard.finishes) == 1 or door.name == "relayed"
+        return f"finished ({wanted})" if isinstance(outcome, Finished) else "the fallback answers"
+    assert not heard.finishes, "presented as finished"
+    assert heard.error is not None, heard.raw
+    if isinstance(outcome, Seen):
+        assert stream
+        assert heard.status == 200
+        assert heard.text == outcome.text
+        return f"failed in-band: {outcome.kind}"
+    assert heard.status == outcome.status, heard.raw
+    if heard.retry_after is not None:
+        assert 1 <= int(heard.retry_after) <= 60
+    return f"failed: {outcome.status} {outcome.kind}"
+
+
+async def _settled(gateway: Running, bad: RawUpstream) -> None:
+    """The caller has his answer: nothing of it goes on behind him."""
+    async with asyncio.timeout(2):
+        while bad.busy or gateway.counted("pointsman_in_flight"):
+            await asyncio.sleep(0.005)
+
+
+def _counted(
+    gateway: Running,
+    fault: Fault,
+    outcome: Outcome,
+    bad: RawUpstream,
+    good: RawUpstream,
+    heard: Heard,
+    *,
+    fallback: bool,
+) -> None:
+    """The metrics add up with what the upstreams saw."""
+    ended = {
+        sample.labels["outcome"]: sample.value for sample in _samples(gateway, "pointsman_requests")
+    }
+    presented = "cancelled" if heard.left else "failed" if heard.error else "finished"
+    assert ended == {presented: 1}
+    attempts = {
+        (sample.labels["provider"], sample.labels["outcome"]): sample.value
+        for sample in _samples(gateway, "pointsman_attempts")
+    }
+    moved_on = isinstance(outcome, Unseen) and fallback and outcome.fallback
+    expected: dict[tuple[str, str], float] = {}
+    if isinstance(outcome, Unseen):
+        expected["hard", outcome.kind] = outcome.attempts if fallback else outcome.alone
+    elif isinstance(outcome, Seen):
+        expected["hard", outcome.kind] = 1
+    else:
+        expected["hard", "cancelled" if isinstance(outcome, Left) else "finished"] = 1
+    if moved_on:
+        expected["easy", "finished"] = 1
+    assert attempts == expected
+    asked = sum(count for (name, _), count in attempts.items() if name == "hard")
+    assert bad.asked == (asked if fault.reaches else 0)
+    assert good.asked == (1 if moved_on else 0)
+    steps = int(asked) if isinstance(outcome, Unseen) and outcome.fallback else 0
+    assert gateway.counted("pointsman_fallbacks_total", route="auto") == steps
+    errors = sum(sample.value for sample in _samples(gateway, "pointsman_errors"))
+    assert errors == (1 if heard.error else 0)
+
+
+def _samples(gateway: Running, name: str) -> list[Sample]:
+    return [
+        sample
+        for family in gateway.services.metrics.registry.collect()
+        if family.name == name
+        for sample in family.samples
+        if sample.name == f"{name}_total" and sample.value
+    ]
+
+
+def _files() -> int:
+    return len(os.listdir("/proc/self/fd"))
