@@ -65,6 +65,7 @@ class Artefact:
 
     card: dict[str, Any]
     scorer: Scorer
+    arrays: dict[str, NDArray[Any]]
     quantiles: NDArray[np.float64]
     digest: str
 
@@ -97,14 +98,16 @@ def load(folder: Path) -> Artefact:
     content = {name: _verified(folder, name, row) for name, row in card["files"].items()}
     opened = embedding.load()
     try:
-        scorer = Scorer(_arrays(content[ARRAYS]), opened)
+        arrays = _arrays(content[ARRAYS])
+        scorer = Scorer(arrays, opened)
         scores = [float(scorer(row["prompt"]).score) for row in card["golden"]]
     except Exception as error:  # Arrays of a wrong shape can fail anywhere in the arithmetic.
         raise ArtefactTampered(
             f"{folder / ARRAYS} does not hold the arrays of a model: {error}. Run `make train`."
         ) from error
     _check_golden(folder, card, scores)
-    return Artefact(card, scorer, np.array(card["quantiles"]), str(card["files"][ARRAYS]["sha256"]))
+    digest = str(card["files"][ARRAYS]["sha256"])
+    return Artefact(card, scorer, arrays, np.array(card["quantiles"]), digest)
 
 
 def load_reference(folder: Path) -> Any:

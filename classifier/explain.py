@@ -3,7 +3,8 @@
 True of any model, for it asks the very scorer that serves. A positive move says that the part
 lifts the score, which is towards the local tier. Moves of parts do not add up to the score: parts
 work together. A word is left out of the text; a number or a view is set to what is usual in the
-artefact's golden prompts. Never more than MOST scorings of at most 2,000 characters each.
+artefact's golden prompts; a learner is kept out of the average. Never more than MOST scorings,
+of at most 2,000 characters each.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from classifier import embedding, features
 from classifier.artefact import Artefact
 from classifier.features import Features
+from classifier.scorer import Scorer
 
-MOST_PIECES, MOST_NUMBERS, MOST_SEARCHED = 24, 20, 8
+MOST_PIECES, MOST_NUMBERS, MOST_SEARCHED, MOST_LEARNERS = 24, 16, 8, 8
 SHOWN = 8
 FEW_WORDS, LONG_WORD = 4, 8
 NO_NEIGHBOURS = "The artefact holds no training prompts, so none can be shown."
@@ -31,7 +33,10 @@ VIEWS = {
     "tokens": "which tokens and neighbours of tokens stand in it; read by the sparse learner alone",
     "meaning": "its place in the embedding",
 }
-MOST = 1 + len(VIEWS) + MOST_PIECES + MOST_NUMBERS + MOST_SEARCHED
+MOST = 1 + len(VIEWS) + MOST_LEARNERS + MOST_PIECES + MOST_NUMBERS + MOST_SEARCHED
+# In the order of `classifier.model.LEARNERS`, which serving must not import.
+LEARNERS = ("dense", "sparse", "clusters", "trees")
+SPREAD = "blend_spread"
 
 
 class _Asker:
@@ -53,9 +58,10 @@ class _Asker:
 def explain(model: Artefact, text: str) -> dict[str, Any]:
     """What moved the score of `text`, and what would give it to the other tier.
 
-    Keys: score, tier, threshold, distance (score - threshold), views, features and words (lists,
-    the strongest first, each with `moves`), flip, nearest_prompts, scorings (how often the model
-    was asked). `moves` is the score with the part less the score without it.
+    Keys: score, tier, threshold, distance (score - threshold), learners, views, features and
+    words (lists, the last two with the strongest first, each with `moves`), flip, nearest_prompts,
+    scorings (how often the model was asked). `moves` is the score with the part less the score
+    without it. No learners are listed where the artefact does not average them by their spread.
     """
     asker = _Asker(model)
     text = features.bounded(text)
@@ -73,6 +79,7 @@ def explain(model: Artefact, text: str) -> dict[str, Any]:
         "tier": model.tier(score),
         "threshold": model.threshold,
         "distance": score - model.threshold,
+        "learners": _learners(asker, x, score),
         "views": _views(asker, x, usual, score),
         "features": _strongest(_numbers(asker, x, usual, spread, score)),
         "words": _strongest(words),
@@ -87,6 +94,23 @@ def _usual(model: Artefact, asker: _Asker) -> tuple[NDArray[np.float64], NDArray
     rows = [features.extract(row["prompt"], asker.words).surface for row in model.card["golden"]]
     table = np.array(rows)
     return table.mean(axis=0), table.std(axis=0) + 1e-6
+
+
+def _learners(asker: _Asker, x: Features, score: float) -> list[dict[str, Any]]:
+    """Each learner made to say what it says of the average prompt: its spread is without end."""
+    arrays = asker.model.arrays
+    spread = arrays.get(SPREAD)
+    if spread is None or spread.ndim != 2 or not 1 < len(spread) <= MOST_LEARNERS:
+        return []
+    rows = []
+    for i in range(len(spread)):
+        silenced = spread.copy()
+        silenced[i] = np.inf
+        asker.asked += 1
+        without = Scorer({**arrays, SPREAD: silenced}, asker.words).features(x).score
+        name = LEARNERS[i] if len(spread) == len(LEARNERS) else f"learner {i + 1}"
+        rows.append({"learner": name, "moves": score - float(without)})
+    return rows
 
 
 def _views(
@@ -189,6 +213,7 @@ def as_text(answer: dict[str, Any]) -> str:
         f"distance {answer['distance']:+.4f}   ({answer['scorings']} scorings)"
     ]
     for title, rows, name in (
+        ("what each learner moves", answer["learners"], "learner"),
         ("what each view moves", answer["views"], "view"),
         ("words that moved it most (+ towards local)", answer["words"], "text"),
         ("numbers that moved it most", answer["features"], "feature"),

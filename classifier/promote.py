@@ -81,7 +81,7 @@ def promote(candidate: Path, chosen: Settings, force: str = "") -> Outcome:
                 gates += judged(fresh, active)
             failed = [gate.name for gate in gates if not gate.passed]
             if failed and not force:
-                words = f"Not promoted: {', '.join(failed)}."
+                words = f"Not promoted: {'; '.join(failed)}."
                 return Outcome(gates, f'{words} To do it all the same: --force "REASON".', None)
             place = shelf.put(incoming, name)
         finally:
@@ -90,7 +90,7 @@ def promote(candidate: Path, chosen: Settings, force: str = "") -> Outcome:
         _note(shelf.folder, row)
     words = f"{place} serves from now on, instead of {folder.name}."
     if failed:
-        words += f" Forced ({force}) against: {', '.join(failed)}."
+        words += f" Forced ({force}) against: {'; '.join(failed)}."
     return Outcome(gates, words, place)
 
 

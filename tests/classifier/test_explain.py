@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import aiohttp
+import numpy as np
 import pytest
 
-from classifier import explain, features, labels
+from classifier import explain, features, labels, model
 from classifier.artefact import Artefact
 from tests.classifier.prompts import UNUSUAL
 from tests.classifier.test_classifier_command import command
@@ -57,6 +59,21 @@ def test_a_telling_word_is_found(shipped: Artefact) -> None:
     assert found["words"][0]["moves"] < 0
     assert {view["view"] for view in found["views"]} == set(explain.VIEWS)
     assert all(row["feature"] in features.SURFACE_NAMES for row in found["features"])
+
+
+def test_each_learner_has_its_share(shipped: Artefact) -> None:
+    spread = shipped.arrays[explain.SPREAD]
+    learners = explain.explain(shipped, HARD)["learners"]
+    assert len(learners) == len(spread)
+    assert all(np.isfinite(row["moves"]) for row in learners)
+    assert any(row["moves"] for row in learners)
+    if len(spread) == len(explain.LEARNERS):
+        assert tuple(row["learner"] for row in learners) == explain.LEARNERS == model.LEARNERS
+
+
+def test_an_artefact_that_blends_otherwise_lists_no_learners(shipped: Artefact) -> None:
+    flat = {**shipped.arrays, explain.SPREAD: np.ones(3)}
+    assert explain.explain(replace(shipped, arrays=flat), "Hi")["learners"] == []
 
 
 def test_it_says_that_no_training_prompts_are_held(shipped: Artefact) -> None:
