@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 from aiohttp import web
 
-from gateway.classifier_client import HttpClassifier
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
-from gateway.engine.routing import Router
 from gateway.middleware import door
 from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
+from gateway.reload import registry_of, router_of
 from gateway.routes import chat, counting, embeddings, gemini, models, ollama, ops, seeds
 from gateway.routes.languages import dialect_of
 from gateway.services import SERVICES, ProviderDirectory, Services
@@ -89,33 +89,18 @@ def _services(
     environment: Mapping[str, str],
     access: AccessLog | None,
 ) -> Services:
-    registry = providers.build(
-        settings.providers,
-        client,
-        environment=environment,
-        limits={"idle_s": settings.attempts.idle_s, "one_shot_s": settings.attempts.one_shot_s},
-    )
-    directory = ProviderDirectory(registry)
-    metrics = Metrics(directory.is_known)
+    registry = registry_of(settings, client, environment)
+    # The directory is another one after a reload.
+    metrics = Metrics(lambda provider, model: services.directory.is_known(provider, model))
     recorder = MetricsRecorder(metrics, access)
-    router = Router(
-        directory,
-        settings.routes,
-        settings.aliases,
-        HttpClassifier(settings.classifier, client),
-        recorder,
-        settings.classifier.on_failure,
-    )
-    walker = Walker(
-        settings.attempts,
-        CooldownTable(settings.cooldown, time.monotonic),
-        recorder,
-        time.monotonic,
-    )
+    directory = ProviderDirectory(registry)
+    router = router_of(settings, directory, client, recorder)
+    rests = CooldownTable(settings.cooldown, time.monotonic)
+    walker = Walker(settings.attempts, rests, recorder, time.monotonic)
     pipeline = Pipeline(router, walker, recorder, message_limit=settings.server.message_limit)
     # Read when it is scraped, instead of counted up and down with each request.
     metrics.in_flight.set_function(lambda: len(pipeline.running))
-    return Services(
+    services = Services(
         settings=settings,
         client=client,
         registry=registry,
@@ -123,8 +108,11 @@ def _services(
         router=router,
         pipeline=pipeline,
         metrics=metrics,
+        rests=rests,
         started=time.monotonic(),
+        at_start=settings,
     )
+    return services
 
 
 async def _look(services: Services, looked: Callable[[Services], None] | None) -> None:
@@ -137,4 +125,7 @@ async def _look(services: Services, looked: Callable[[Services], None] | None) -
         if looked is not None:
             looked(services)
             looked = None
-        await asyncio.sleep(LOOK_AGAIN_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN_S):
+                await services.changed.wait()
+        services.changed.clear()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
 from gateway.engine.ports import Provider
 from gateway.engine.routing import Router
@@ -65,13 +66,20 @@ class Services:
     router: Router
     pipeline: Pipeline
     metrics: Metrics
+    rests: CooldownTable
     started: float
     """Monotonic seconds."""
+    at_start: Settings
+    """Those with which the process began."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the settings were reloaded: the upstreams are looked at again."""
     looked: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when every upstream was looked at once."""
     draining: bool = False
     problems: list[str] = field(default_factory=list)
     """Why this process is not ready, a line each."""
+    warnings: dict[str, str] = field(default_factory=dict)
+    """What an operator should know, though callers are answered; by what it is about."""
 
 
 SERVICES = web.AppKey("services", Services)

@@ -83,6 +83,12 @@ class Metrics:
             ("tier", "source"),
             registry=self.registry,
         )
+        self.reloads = Counter(
+            "pointsman_reloads",
+            "Reloads of the settings; outcome: applied or refused.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, str, str, str], _Children] = {}
         self._attempt_children: dict[tuple[str, str, str], Counter] = {}
         self._decision_children: dict[tuple[str, str], Counter] = {}

@@ -38,7 +38,11 @@ async def readyz(request: web.Request) -> web.Response:
     if not any(services.router.tiers("auto").values()):
         problems.append("no provider of the route auto is on")
     return _json(
-        {"status": "not ready" if problems else "ready", "problems": problems},
+        {
+            "status": "not ready" if problems else "ready",
+            "problems": problems,
+            "warnings": list(services.warnings.values()),
+        },
         503 if problems else 200,
     )
 

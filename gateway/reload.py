@@ -1,0 +1,116 @@
+"""The settings read again while the service runs: all of them or none.
+
+Whoever is being answered keeps the parts with which he began; the next caller meets the new ones.
+What an upstream showed of itself stays known where its row did not change, and rests go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from gateway.classifier_client import HttpClassifier
+from gateway.engine.ports import Recorder
+from gateway.engine.routing import Router
+from gateway.services import ProviderDirectory, Services
+from gateway.settings import Settings
+from providers import http1
+from providers import registry as providers
+
+log = logging.getLogger("pointsman.settings")
+
+Environment = Mapping[str, str]
+Read = Callable[[], tuple[Settings, Environment]]
+"""Reads the file and the environment. Raises SettingsError."""
+
+AT_START = (("server", ("host", "port", "body_limit", "drain_s")), ("log", ("debug", "format")))
+"""Settings that are read at start only."""
+
+
+def registry_of(
+    settings: Settings, client: http1.Client, environment: Environment
+) -> providers.Registry:
+    """Raises CatalogError."""
+    return providers.build(
+        settings.providers,
+        client,
+        environment=environment,
+        limits={"idle_s": settings.attempts.idle_s, "one_shot_s": settings.attempts.one_shot_s},
+    )
+
+
+def router_of(
+    settings: Settings, directory: ProviderDirectory, client: http1.Client, recorder: Recorder
+) -> Router:
+    return Router(
+        directory,
+        settings.routes,
+        settings.aliases,
+        HttpClassifier(settings.classifier, client),
+        recorder,
+        settings.classifier.on_failure,
+    )
+
+
+class Reloader:
+    def __init__(self, services: Services, read: Read) -> None:
+        self._services = services
+        self._read = read
+
+    def reload(self) -> bool:
+        """False when the settings cannot be: the last good ones hold, and /readyz, the log and
+        the metrics say so."""
+        services = self._services
+        try:
+            settings, environment = self._read()
+            self._use(settings, environment)
+        except ValueError as fault:
+            services.warnings["settings"] = f"The settings were not reloaded: {fault}"
+            services.metrics.reloads.labels("refused").inc()
+            log.error("settings not reloaded", extra={"fields": {"error": str(fault)}})
+            return False
+        services.warnings.pop("settings", None)
+        services.metrics.reloads.labels("applied").inc()
+        log.info("settings reloaded")
+        return True
+
+    def _use(self, settings: Settings, environment: Environment) -> None:
+        """Raises ValueError before anything is changed."""
+        services, pipeline = self._services, self._services.pipeline
+        registry = registry_of(settings, services.client, environment)
+        _remember(registry, services.registry)
+        directory = ProviderDirectory(registry)
+        router = router_of(settings, directory, services.client, pipeline.recorder)
+        self._compare(settings)
+        services.settings = settings
+        services.registry, services.directory, services.router = registry, directory, router
+        pipeline.use(router, settings.server.message_limit)
+        pipeline.walker.use(settings.attempts)
+        services.rests.settings = settings.cooldown
+        services.changed.set()
+
+    def _compare(self, settings: Settings) -> None:
+        """What was changed and needs a restart is told until it is changed back."""
+        began = self._services.at_start
+        late = [
+            f"{section}.{name}"
+            for section, names in AT_START
+            for name in names
+            if getattr(getattr(settings, section), name) != getattr(getattr(began, section), name)
+        ]
+        if late:
+            told = f"These settings hold after a restart: {', '.join(late)}"
+            self._services.warnings["restart"] = told
+        else:
+            self._services.warnings.pop("restart", None)
+
+
+def _remember(registry: providers.Registry, before: providers.Registry) -> None:
+    for name, provider in registry.providers.items():
+        known = before.providers.get(name)
+        if known is None or known.row != provider.row:
+            continue
+        if name in before.health:
+            registry.health[name] = before.health[name]
+        if name in before.found:
+            registry.found[name] = before.found[name]
