@@ -179,7 +179,7 @@ def _gemini_stream(bodies: list[dict[str, Any]]) -> Read:
         if usage:
             found.usage = (
                 usage["promptTokenCount"],
-                usage["candidatesTokenCount"] + usage.get("thoughtsTokenCount", 0),
+                usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0),
             )
     if found.calls and found.finish == "stop":
         found.finish = "tool_calls"
@@ -197,7 +197,8 @@ def _ollama_stream(bodies: list[dict[str, Any]]) -> Read:
     last = bodies[-1]
     assert last["done"] is True
     found.finish = FINISHES["ollama"][last["done_reason"]]
-    found.usage = (last["prompt_eval_count"], last["eval_count"])
+    if "eval_count" in last:
+        found.usage = (last["prompt_eval_count"], last["eval_count"])
     if found.calls and found.finish == "stop":
         found.finish = "tool_calls"
     return found
