@@ -36,6 +36,7 @@ LIBRARIES = ("numpy", "scikit-learn", "joblib", "tokenizers", "wordllama")
 TOLERANCE = 1e-4
 LARGEST = 12 * 1024 * 1024
 LARGEST_CARD = 4 * 1024 * 1024
+LONGEST_VERSION = 80
 LARGEST_OPENED = 16 * LARGEST
 
 
@@ -179,7 +180,7 @@ def _wrong_entry(card: dict[str, Any]) -> str:
             return f"'files' says no length and digest of {name}"
         if row["bytes"] > LARGEST:
             return f"{name} would have {row['bytes']:,} bytes, {LARGEST:,} is the most"
-    if type(card["version"]) is not str or not card["version"]:
+    if type(card["version"]) is not str or not 0 < len(card["version"]) <= LONGEST_VERSION:
         return "'version' is no name"
     for name in ("libraries", "embedding"):
         if type(card[name]) is not dict:

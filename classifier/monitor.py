@@ -68,7 +68,9 @@ _DIFFERENCE = Counter(
     "Sum of the absolute differences of the two scores.",
     ["active", "shadow"],
 )
-_DROPPED = Counter("classifier_shadow_dropped", "Prompts that the shadow had no time for.")
+_DROPPED = Counter(
+    "classifier_shadow_dropped", "Prompts that the shadow was late for or failed on.", ["why"]
+)
 
 
 @lru_cache(maxsize=256)
@@ -123,9 +125,9 @@ def shadowed(versions: tuple[str, str], tiers: tuple[str, str], difference: floa
     _DIFFERENCE.labels(*versions).inc(difference)
 
 
-def shadow_dropped() -> None:
-    """One prompt went by unseen by the shadow."""
-    _DROPPED.inc()
+def shadow_dropped(why: str) -> None:
+    """One prompt has no score of the shadow: it was "late", or it "failed"."""
+    _DROPPED.labels(why).inc()
 
 
 class Compared(Collector):

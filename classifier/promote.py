@@ -73,8 +73,8 @@ def promote(candidate: Path, chosen: Settings, force: str = "") -> Outcome:
             gates = [_verified(fresh.version, passed=True)]
             name = f"{fresh.version}-{fresh.digest[:8]}"
             folder, active, why = _active(chosen)
-            if active is not None and folder.name == name and not chosen.pinned:
-                return Outcome(gates, f"{name} serves already.", folder)
+            if active is not None and fresh.card == active.card and not chosen.pinned:
+                return Outcome(gates, f"{folder} is the same, and serves already.", folder)
             if active is None:
                 gates.append(Gate("comparison", "", why, "the active artefact can be read", False))
             else:

@@ -41,7 +41,7 @@ class Shadow:
             return
         if len(self._waiting) >= MOST_WAITING:
             self._waiting.popleft()
-            monitor.shadow_dropped()
+            monitor.shadow_dropped("late")
         self._waiting.append(decided)
         self._something.set()
 
@@ -58,7 +58,11 @@ class Shadow:
         model = self.model
         if model is None:
             return
-        score = model.scorer(decided.text).score
+        try:
+            score = model.scorer(decided.text).score
+        except Exception:  # A candidate may fail; that is one more thing to know of it.
+            monitor.shadow_dropped("failed")
+            return
         monitor.shadowed(
             (decided.version, model.version),
             (decided.tier, model.tier(score)),

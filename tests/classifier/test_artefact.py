@@ -145,6 +145,7 @@ def test_a_foreign_pickle_is_never_opened(
     [
         ("version", 7, "version"),
         ("version", "", "version"),
+        ("version", "x" * 1000, "version"),
         ("default_threshold", "high", "default_threshold"),
         ("default_threshold", 1.5, "default_threshold"),
         ("quantiles", [], "quantiles"),

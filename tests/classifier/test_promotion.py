@@ -173,6 +173,8 @@ def test_what_serves_already_is_said_so(chosen: Settings, sound: Path) -> None:
     again = promote.promote(sound, chosen)
     assert again.place == first.place
     assert "already" in again.words
+    ours = promote.promote(SHIPPED, replace(chosen, models=chosen.models / "other"))
+    assert ours.place == SHIPPED
     assert len(Shelf(chosen.models).names()) == 1
 
 

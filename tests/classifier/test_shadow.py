@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from classifier import artefact, labels
+from classifier import artefact, labels, monitor
 from classifier.artefact import Artefact
+from classifier.scorer import Scored
 from classifier.shadow import MOST_WAITING, Decided, Shadow
 from tests.classifier.candidates import BROKEN, candidate, rewrite
 from tests.classifier.service import SHIPPED, Running, running
@@ -114,6 +116,24 @@ async def test_a_shadow_may_come_after_the_start(tmp_path: Path) -> None:
             return {row["shadow"]["version"] for row in rows} == {"2-new"}
 
         await until(taken)
+
+
+def raising(text: str) -> Scored:
+    raise IndexError(text)
+
+
+async def test_a_shadow_that_fails_goes_on_with_the_next(shipped: Artefact) -> None:
+    shadow = Shadow()
+    task = asyncio.create_task(shadow.run())
+    for scorer in (raising, shipped.scorer):
+        shadow.model = replace(shipped, scorer=scorer)  # type: ignore[arg-type]
+        shadow.saw(Decided("Hi", "1", 0.5, "local"))
+        while shadow._waiting:
+            await asyncio.sleep(0)
+    assert not task.done()
+    text = monitor.scrape().decode()
+    assert 'classifier_shadow_dropped_total{why="failed"} 1.0' in text
+    task.cancel()
 
 
 async def test_a_shadow_that_falls_behind_drops_the_oldest(shipped: Artefact) -> None:
