@@ -16,8 +16,6 @@ from classifier.embedding import DIMENSIONS, Embedding
 HEAD, TAIL = 1400, 600
 LONGEST = HEAD + TAIL
 VOCABULARY = 32_000
-PAIR_BITS = 15
-SPARSE = VOCABULARY + (1 << PAIR_BITS)
 
 OPTION = re.compile(r"\n\(?[A-J][.):]")
 PUNCTUATION = str.maketrans(dict.fromkeys(".,;:!?\"'`()[]{}<>*/+=|\\~^%$#@&-_\n\t", " "))
@@ -117,8 +115,8 @@ class Features:
     """One prompt as numbers.
 
     surface: float64 (len(SURFACE_NAMES),); meaning: float32 (256,), length 1 or 0;
-    rows: int64 (k,), distinct columns of the sparse space, ascending; weights: float32 (k,),
-    length 1 or 0; options: number of answer options seen.
+    rows: int64 (k,), token ids in the order of the text; weights: float32 (k,), how often each
+    counts, which is once; options: number of answer options seen.
     """
 
     surface: NDArray[np.float64]
@@ -142,13 +140,12 @@ def extract(text: str, embedding: Embedding) -> Features:
     text = bounded(text)
     lower = text.lower()
     tokens = embedding.tokens(lower)
-    rows, weights = _sparse(tokens)
     options = len(OPTION.findall(text))
     return Features(
         _surface(text, lower, tokens.size, options),
         _meaning(tokens, embedding),
-        rows,
-        weights,
+        tokens,
+        np.ones(tokens.size, dtype=np.float32),
         options,
     )
 
@@ -189,13 +186,3 @@ def _meaning(tokens: NDArray[np.int64], embedding: Embedding) -> NDArray[np.floa
         return np.zeros(DIMENSIONS, dtype=np.float32)
     total = embedding.table.take(tokens, axis=0).sum(axis=0)
     return np.asarray(total / (np.sqrt(total @ total) + 1e-9), dtype=np.float32)
-
-
-def _sparse(tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Tokens and hashed neighbours of tokens, each once, of equal weight."""
-    pairs = (tokens[:-1] * 1_000_003 + tokens[1:] * 8_191) & ((1 << PAIR_BITS) - 1)
-    rows = np.sort(np.concatenate((tokens, pairs + VOCABULARY)))
-    if rows.size > 1:
-        rows = rows[np.concatenate(([True], rows[1:] != rows[:-1]))]
-    weight = 1.0 / np.sqrt(rows.size) if rows.size else 0.0
-    return rows, np.full(rows.size, weight, dtype=np.float32)

@@ -1,14 +1,12 @@
 """The estimators, fitted with scikit-learn, and the pipeline that joins them.
 
-Two questions order prompts, each centred within its data set so that no set's level is learnt:
-how much a strong model gains over a small one, and how hard the prompt is for everybody. Where a
-prompt looks like the labelled ones (it offers answer options) the gain is trusted; elsewhere the
-difficulty is, because a gain learnt on one benchmark is often worse than chance on another.
-A third question is not centred: how often the small model fails on this kind of work. It is what
-makes the score a probability. Its weight was chosen on unseen folds of the training part, where
-it brings the calibration error of four benchmarks from .11-.14 to .04-.07 (LLMRouter's tasks: .08
-to .07, our own prompts: .14 to .11) and APGR on MMLU-Pro from .572 to .568.
-Four unlike learners answer each question and are averaged in units of their own spread.
+Two heads order prompts. Both predict how much a strong model gains over a small one, centred
+within each data set so that no set's level is learnt. One learns from all prompts and serves those
+that offer answer options, as most labelled prompts do. The other learns from open prompts alone,
+each benchmark with the same say: of the heads tried leave-one-benchmark-out it was the one that
+stayed above chance on average, where a head of difficulty did not.
+A third head says how well small models do on this kind of work: the mean of the data set that the
+prompt looks like. It moves whole kinds, not the order within one, and is given little weight.
 """
 
 from __future__ import annotations
@@ -26,13 +24,16 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from classifier.features import SPARSE, Features
+from classifier import embedding
+from classifier.features import VOCABULARY, Features
 from classifier.labels import OWN, Prompt, centred, weights
 
 Floats = NDArray[np.float64]
 
-TARGETS = ("gain", "difficulty", "level")
-LEARNERS = ("dense", "sparse", "clusters", "trees")
+TARGETS = ("gain", "open", "level")
+LEARNERS = ("dense", "surface", "trees")
+# How much each learner (row) counts in each target (column).
+SHARES = np.array([[2 / 3, 0.5, 2 / 3], [0.0, 0.5, 0.0], [1 / 3, 0.0, 1 / 3]])
 SURFACE_SCALE = 0.15
 CLUSTER_SCALE = 0.03
 CLIP = 4.0
@@ -46,15 +47,16 @@ class Parameters:
 
     seed: int = 0
     dense_alpha: float = 3.0
-    sparse_alpha: float = 2.0
-    cluster_counts: tuple[int, ...] = (16, 32, 64, 96)
-    cluster_seeds: int = 2
-    cluster_shrink: float = 8.0
+    rarity: float = 1e-3
     tree_count: int = 80
     tree_depth: int = 4
+    cluster_count: int = 96
     domain_c: float = 3.0
-    level_weight: float = 1.0
+    level_near: float = 0.2
+    level_far: float = 0.4
     own_weight: float = 2.0
+    own_open_weight: float = 4.0
+    pair_weight: float = 4.0
     noisy_weight: float = 0.5
     calibration_bins: int = 40
     far_quantile: float = 0.995
@@ -62,47 +64,59 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Many prompts: surface (n, s), meaning (n, 256), sparse (n, SPARSE), options (n,)."""
+    """Many prompts: surface (n, s), meaning (n, 256), tokens (n, VOCABULARY), options (n,)."""
 
     surface: Floats
     meaning: NDArray[np.float32]
-    sparse: csr_matrix
+    tokens: csr_matrix
     options: NDArray[np.int64]
 
     def __getitem__(self, rows: NDArray[Any]) -> Matrix:
-        return Matrix(self.surface[rows], self.meaning[rows], self.sparse[rows], self.options[rows])
+        return Matrix(self.surface[rows], self.meaning[rows], self.tokens[rows], self.options[rows])
 
 
 def matrix(features: Sequence[Features]) -> Matrix:
     """Stack the features of single prompts."""
     ends = np.cumsum([0, *(f.rows.size for f in features)])
+    tokens = csr_matrix(
+        (
+            np.concatenate([f.weights for f in features]),
+            np.concatenate([f.rows for f in features]),
+            ends,
+        ),
+        shape=(len(features), VOCABULARY),
+    )
+    tokens.sum_duplicates()
     return Matrix(
         np.array([f.surface for f in features]),
         np.array([f.meaning for f in features]),
-        csr_matrix(
-            (
-                np.concatenate([f.weights for f in features]),
-                np.concatenate([f.rows for f in features]),
-                ends,
-            ),
-            shape=(len(features), SPARSE),
-        ),
+        tokens,
         np.array([f.options for f in features]),
     )
 
 
 @dataclass
 class Scale:
-    """Surface features brought to a common spread, clipped so that nothing strange runs away."""
+    """Brings the views to a common spread, clipped so that nothing strange runs away.
+
+    rarity, (VOCABULARY,): a / (a + share of the token in the training prompts), after Arora,
+    Liang and Ma (ICLR 2017), so that `the` says little and `isotope` much.
+    """
 
     mean: Floats
     spread: Floats
+    rarity: NDArray[np.float32]
 
     def standard(self, surface: Floats) -> Floats:
         return np.clip((surface - self.mean) / self.spread, -CLIP, CLIP)
 
+    def salient(self, x: Matrix) -> Floats:
+        """The place in the embedding with rare tokens counted more; length 1 or 0."""
+        total = np.asarray(x.tokens.multiply(self.rarity[None]).tocsr() @ embedding.load().table)
+        return np.asarray(total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-9), float)
+
     def dense(self, x: Matrix) -> Floats:
-        return np.hstack([self.standard(x.surface) * SURFACE_SCALE, x.meaning])
+        return np.hstack([self.standard(x.surface) * SURFACE_SCALE, x.meaning, self.salient(x)])
 
     def place(self, x: Matrix) -> NDArray[np.float32]:
         standard = self.standard(x.surface) * CLUSTER_SCALE
@@ -111,34 +125,24 @@ class Scale:
 
 @dataclass
 class Learners:
-    """The four learners of all questions, in scikit-learn's own objects."""
+    """The learners of all targets, in scikit-learn's own objects; one a target."""
 
     scale: Scale
-    dense: Ridge
-    sparse: Ridge
-    clusters: list[KMeans]
-    cluster_values: list[Floats]
+    dense: list[Ridge]
+    surface: list[Ridge]
     trees: list[HistGradientBoostingRegressor]
 
     def predict(self, x: Matrix) -> Floats:
         """Shape (learners, prompts, targets)."""
-        place = self.scale.place(x)
-        bags = [
-            values[bag.predict(place)]
-            for bag, values in zip(self.clusters, self.cluster_values, strict=True)
-        ]
+        dense = self.scale.dense(x)
+        surface = dense[:, : x.surface.shape[1]]
         return np.stack(
             [
-                self.dense.predict(self.scale.dense(x)),
-                self.sparse.predict(x.sparse),
-                np.mean(bags, axis=0),
+                np.stack([head.predict(dense) for head in self.dense], axis=1),
+                np.stack([head.predict(surface) for head in self.surface], axis=1),
                 np.stack([tree.predict(x.surface) for tree in self.trees], axis=1),
             ]
         )
-
-    def distance(self, x: Matrix) -> Floats:
-        """Distance of each prompt to the nearest centre of the finest bag."""
-        return np.asarray(self.clusters[-1].transform(self.scale.place(x)).min(axis=1), dtype=float)
 
 
 @dataclass
@@ -150,13 +154,14 @@ class Model:
     spread: Floats
     calibrator: IsotonicRegression
     domain: LogisticRegression
+    clusters: KMeans
     far: float
-    level_weight: float
+    levels: tuple[float, float]
 
     def need(self, x: Matrix) -> Floats:
         """How much a prompt needs the strong model, in no unit; higher is more."""
         predicted = self.learners.predict(x)
-        return gated(predicted, self.offset, self.spread, x.options, self.level_weight)
+        return gated(predicted, self.offset, self.spread, x.options, self.levels)
 
     def score(self, x: Matrix) -> Floats:
         """The calibrated probability that the small model answers well, 0..1."""
@@ -169,7 +174,12 @@ class Model:
 
     def out_of_distribution(self, x: Matrix) -> NDArray[np.bool_]:
         """Whether a prompt lies farther from every centre than nearly all training prompts."""
-        return self.learners.distance(x) > self.far
+        return distance(self.clusters, self.learners.scale.place(x)) > self.far
+
+
+def distance(clusters: KMeans, place: NDArray[np.float32]) -> Floats:
+    """Distance of each prompt to the nearest centre."""
+    return np.asarray(clusters.transform(place).min(axis=1), dtype=float)
 
 
 def gated(
@@ -177,12 +187,13 @@ def gated(
     offset: Floats,
     spread: Floats,
     options: NDArray[np.int64],
-    level_weight: float,
+    levels: tuple[float, float],
 ) -> Floats:
-    """Average the learners in units of their spread; options decide which question counts."""
-    blended = ((predicted - offset[:, None, :]) / spread[:, None, :]).mean(axis=0)
-    order = np.where(options >= 2, blended[:, 0], blended[:, 1])
-    return np.asarray(order + level_weight * blended[:, 2], dtype=float)
+    """Average the learners in units of their spread; options decide which head counts."""
+    units = (predicted - offset[:, None, :]) / spread[:, None, :]
+    blended = np.einsum("lnt,lt->nt", units, SHARES)
+    near, far = blended[:, 0] + levels[0] * blended[:, 2], blended[:, 1] + levels[1] * blended[:, 2]
+    return np.asarray(np.where(options >= 2, near, far), dtype=float)
 
 
 def settled(probability: Floats, need: Floats) -> Floats:
@@ -190,55 +201,64 @@ def settled(probability: Floats, need: Floats) -> Floats:
     return np.asarray((1.0 - TIE_BREAK) * probability + TIE_BREAK / (1.0 + np.exp(need)))
 
 
-def _row_weights(prompts: Sequence[Prompt], parameters: Parameters) -> Floats:
-    """1/sqrt(n) by source; our own count more, the set with format failures less."""
+def _row_weights(prompts: Sequence[Prompt], x: Matrix, parameters: Parameters) -> Floats:
+    """(n, 3), a column a target: 1/sqrt(n) by source; by benchmark, open prompts only, for `open`.
+
+    The published pair counts more for it is the very question; the set with format failures less.
+    """
     sources = [p.source for p in prompts]
-    factor = {OWN: parameters.own_weight, "llmrouter_9m": parameters.noisy_weight}
-    scale = np.array([factor.get(source, 1.0) for source in sources])
-    return np.asarray(weights(sources) * scale, dtype=float)
+    factor = {
+        OWN: parameters.own_weight,
+        "routellm_mmlu1531": parameters.pair_weight,
+        "llmrouter_9m": parameters.noisy_weight,
+    }
+    usual = weights(sources) * np.array([factor.get(source, 1.0) for source in sources])
+    opened = weights([_set(p) for p in prompts]) * (x.options < 2)
+    opened *= np.array([parameters.own_open_weight if s == OWN else 1.0 for s in sources])
+    return np.stack([usual, opened, usual], axis=1)
+
+
+def _set(prompt: Prompt) -> str:
+    return f"{prompt.source}/{prompt.benchmark}"
 
 
 def targets(prompts: Sequence[Prompt]) -> Floats:
-    """(n, 3): gain and difficulty, centred within (source, benchmark); level, as it is."""
-    keys = [f"{p.source}/{p.benchmark}" for p in prompts]
-    gain = np.array([p.strong - p.small for p in prompts])
-    hard = np.array([1.0 - p.mean for p in prompts])
-    level = np.array([1.0 - p.small for p in prompts])
-    return np.stack([centred(gain, keys), centred(hard, keys), level], axis=1)
+    """(n, 3): the gain twice, centred within its set; the share that small models fail there."""
+    gain = centred(np.array([p.strong - p.small for p in prompts]), [_set(p) for p in prompts])
+    kinds = [_set(p) + (f" {p.small:.1f}" if p.source == OWN else "") for p in prompts]
+    failed = np.array([1.0 - p.small for p in prompts])
+    return np.stack([gain, gain, failed - centred(failed, kinds)], axis=1)
 
 
 def fit_learners(x: Matrix, y: Floats, w: Floats, parameters: Parameters) -> Learners:
-    """Fit the four learners on rows x with targets y and weights w."""
-    scale = Scale(x.surface.mean(axis=0), x.surface.std(axis=0) + 1e-6)
-    place = scale.place(x)
-    clusters, values = [], []
-    for count in parameters.cluster_counts:
-        for seed in range(parameters.cluster_seeds):
-            bag = KMeans(
-                min(count, len(place)), n_init=1, max_iter=30, random_state=parameters.seed + seed
-            ).fit(place, sample_weight=w)
-            size = np.bincount(bag.labels_, w, bag.n_clusters)[:, None] + parameters.cluster_shrink
-            total = [np.bincount(bag.labels_, w * column, bag.n_clusters) for column in y.T]
-            clusters.append(bag)
-            values.append(np.stack(total, axis=1) / size)
-    trees = [
-        HistGradientBoostingRegressor(
-            max_iter=parameters.tree_count,
-            max_depth=parameters.tree_depth,
-            learning_rate=0.08,
-            min_samples_leaf=40,
-            l2_regularization=5.0,
-            early_stopping=False,
-            random_state=parameters.seed,
-        ).fit(x.surface, column, sample_weight=w)
-        for column in y.T
-    ]
-    dense = Ridge(alpha=parameters.dense_alpha).fit(scale.dense(x), y, sample_weight=w)
-    sparse = Ridge(alpha=parameters.sparse_alpha, solver="sparse_cg", tol=1e-4).fit(
-        x.sparse, y, sample_weight=w
-    )
-    sparse.coef_ = sparse.coef_.astype(np.float32)
-    return Learners(scale, dense, sparse, clusters, values, trees)
+    """Fit the learners on rows x with targets y and weights w, both (n, targets)."""
+    seen = np.asarray(x.tokens.sum(axis=0)).ravel()
+    rarity = parameters.rarity / (parameters.rarity + seen / seen.sum())
+    scale = Scale(x.surface.mean(axis=0), x.surface.std(axis=0) + 1e-6, rarity.astype(np.float32))
+    dense = scale.dense(x)
+    surface = dense[:, : x.surface.shape[1]]
+    heads: list[Ridge] = []
+    plain: list[Ridge] = []
+    trees: list[HistGradientBoostingRegressor] = []
+    for target, weight in zip(y.T, w.T, strict=True):
+        rows = np.flatnonzero(weight > 0)
+        if not rows.size:
+            rows = np.arange(len(y))
+        mean = weight[rows] / max(weight[rows].mean(), 1e-12)
+        heads.append(Ridge(alpha=parameters.dense_alpha).fit(dense[rows], target[rows], mean))
+        plain.append(Ridge(alpha=parameters.dense_alpha).fit(surface[rows], target[rows], mean))
+        trees.append(
+            HistGradientBoostingRegressor(
+                max_iter=parameters.tree_count,
+                max_depth=parameters.tree_depth,
+                learning_rate=0.08,
+                min_samples_leaf=40,
+                l2_regularization=5.0,
+                early_stopping=False,
+                random_state=parameters.seed,
+            ).fit(x.surface[rows], target[rows], sample_weight=mean)
+        )
+    return Learners(scale, heads, plain, trees)
 
 
 def fold_of(group: str) -> int:
@@ -248,7 +268,8 @@ def fold_of(group: str) -> int:
 
 def fit(prompts: Sequence[Prompt], x: Matrix, parameters: Parameters, tell: Any) -> Model:
     """Fit everything; blend and calibration see only predictions made without the row's group."""
-    y, w = targets(prompts), _row_weights(prompts, parameters)
+    y, w = targets(prompts), _row_weights(prompts, x, parameters)
+    levels = parameters.level_near, parameters.level_far
     folds = np.array([fold_of(p.group) for p in prompts])
     unseen = np.zeros((len(LEARNERS), len(prompts), len(TARGETS)))
     for fold in range(FOLDS):
@@ -259,16 +280,23 @@ def fit(prompts: Sequence[Prompt], x: Matrix, parameters: Parameters, tell: Any)
             unseen[:, here, :] = part.predict(x[here])
     offset, spread = unseen.mean(axis=1), unseen.std(axis=1) + 1e-9
     tell("calibration")
-    need = gated(unseen, offset, spread, x.options, parameters.level_weight)
-    calibrator = _calibrate(need, np.array([p.small for p in prompts]), w, parameters)
+    need = gated(unseen, offset, spread, x.options, levels)
+    calibrator = _calibrate(need, np.array([p.small for p in prompts]), w[:, 0], parameters)
     tell("all folds together")
     learners = fit_learners(x, y, w, parameters)
     tell("kinds of work")
     domain = LogisticRegression(C=parameters.domain_c, max_iter=300).fit(
-        learners.scale.dense(x), [p.domain for p in prompts], sample_weight=w
+        learners.scale.dense(x), [p.domain for p in prompts], sample_weight=w[:, 0]
     )
-    far = float(np.quantile(learners.distance(x), parameters.far_quantile))
-    return Model(learners, offset, spread, calibrator, domain, far, parameters.level_weight)
+    place = learners.scale.place(x)
+    clusters = KMeans(
+        min(parameters.cluster_count, len(place)),
+        n_init=1,
+        max_iter=30,
+        random_state=parameters.seed,
+    ).fit(place, sample_weight=w[:, 0])
+    far = float(np.quantile(distance(clusters, place), parameters.far_quantile))
+    return Model(learners, offset, spread, calibrator, domain, clusters, far, levels)
 
 
 def _calibrate(

@@ -45,16 +45,11 @@ class Scorer:
         self._embedding = embedding
         self._mean = arrays["surface_mean"]
         self._inverse = 1.0 / arrays["surface_spread"]
+        self._rarity = arrays["rarity"]
         self._dense = arrays["dense_coefficients"]
         self._dense_intercept = arrays["dense_intercept"]
-        self._sparse = arrays["sparse_coefficients"]
-        self._sparse_intercept = arrays["sparse_intercept"]
         self._centres = arrays["centres"]
         self._half_norms = arrays["centre_half_norms"]
-        self._starts = arrays["bag_starts"]
-        self._ends = [*self._starts[1:].tolist(), len(self._centres)]
-        self._bags = list(zip(self._starts.tolist(), self._ends, strict=True))
-        self._values = arrays["centre_values"]
         self._feature = arrays["tree_feature"]
         self._threshold = arrays["tree_threshold"]
         self._children = arrays["tree_children"]
@@ -64,11 +59,12 @@ class Scorer:
         self._baseline = arrays["tree_baseline"]
         self._offset = arrays["blend_offset"]
         self._spread = arrays["blend_spread"]
-        self._level_weight = float(arrays["level_weight"])
+        self._shares = arrays["blend_shares"]
+        self._levels = [float(level) for level in arrays["levels"]]
         self._calibration = (arrays["calibration_x"], arrays["calibration_y"])
         self._far = float(arrays["far"])
         self._kinds = [str(name) for name in arrays["domains"]]
-        self._questions = int(self._sparse_intercept.size)
+        self._targets = len(self._baseline)
 
     def __call__(self, text: str) -> Scored:
         """Score one prompt of any length and any script."""
@@ -77,45 +73,43 @@ class Scorer:
     def features(self, x: Features) -> Scored:
         """Score a prompt whose features are known."""
         standard = np.minimum(np.maximum((x.surface - self._mean) * self._inverse, -CLIP), CLIP)
-        dense = (
-            np.concatenate((standard * SURFACE_SCALE, x.meaning)) @ self._dense
-            + self._dense_intercept
-        )
-        questions = self._questions
-        place = np.concatenate((x.meaning, (standard * CLUSTER_SCALE).astype(np.float32)))
-        clusters, distance = self._clusters(place)
-        asked = [0 if x.options >= 2 else 1, LEVEL]
+        seen = np.concatenate((standard * SURFACE_SCALE, x.meaning, self._salient(x)))
+        heads = seen @ self._dense + self._dense_intercept
+        targets = self._targets
+        near = x.options >= 2
+        asked = [0 if near else 1, LEVEL]
         answers = np.stack(
-            [
-                dense[asked],
-                (x.weights @ self._sparse.take(x.rows, axis=0) + self._sparse_intercept)[asked],
-                clusters[asked],
-                self._trees(x.surface, asked),
-            ]
+            [heads[:targets][asked], heads[targets : 2 * targets][asked], self._trees(x, asked)]
         )
-        blended = ((answers - self._offset[:, asked]) / self._spread[:, asked]).mean(axis=0)
-        need = float(blended[0] + self._level_weight * blended[1])
+        units = (answers - self._offset[:, asked]) / self._spread[:, asked]
+        blended = (units * self._shares[:, asked]).sum(axis=0)
+        need = float(blended[0] + self._levels[0 if near else 1] * blended[1])
         probability = float(np.interp(-need, *self._calibration))
         score = (1.0 - TIE_BREAK) * probability + TIE_BREAK / (1.0 + math.exp(min(need, 700.0)))
-        logits = dense[questions:]
+        logits = heads[2 * targets :]
         likely = np.exp(logits - logits.max())
         kind = int(likely.argmax())
         return Scored(
             score,
             self._kinds[kind],
             float(likely[kind] / likely.sum()),
-            distance > self._far,
+            self._distance(x, standard) > self._far,
         )
 
-    def _clusters(self, place: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
-        """Mean of the nearest centres' values over the bags; distance in the finest bag."""
-        away = self._half_norms - self._centres @ place
-        nearest = [start + int(away[start:end].argmin()) for start, end in self._bags]
-        squared = 2.0 * float(away[nearest[-1]]) + float(place @ place)
-        return self._values[nearest].mean(axis=0), math.sqrt(max(squared, 0.0))
+    def _salient(self, x: Features) -> NDArray[np.float32]:
+        """The place in the embedding with rare tokens counted more; length 1 or 0."""
+        total = (self._rarity.take(x.rows) * x.weights) @ self._embedding.table.take(x.rows, axis=0)
+        return np.asarray(total / (np.sqrt(total @ total) + 1e-9), dtype=np.float32)
 
-    def _trees(self, surface: NDArray[np.float64], asked: list[int]) -> NDArray[np.float64]:
-        """Sums over all trees of the questions at once: a leaf's children are itself."""
+    def _distance(self, x: Features, standard: NDArray[np.float64]) -> float:
+        """The distance to the nearest centre."""
+        place = np.concatenate((x.meaning, (standard * CLUSTER_SCALE).astype(np.float32)))
+        squared = 2.0 * float((self._half_norms - self._centres @ place).min())
+        return math.sqrt(max(squared + float(place @ place), 0.0))
+
+    def _trees(self, x: Features, asked: list[int]) -> NDArray[np.float64]:
+        """Sums over all trees of the targets at once: a leaf's children are itself."""
+        surface = x.surface
         node = self._roots[asked]
         for _ in range(self._depth):
             right = surface.take(self._feature.take(node)) > self._threshold.take(node)
@@ -124,24 +118,26 @@ class Scorer:
         return np.asarray(total, dtype=np.float64)
 
 
-def arrays_of(model: Any) -> dict[str, NDArray[Any]]:
+def arrays_of(model: Any, shares: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
     """The numbers of a fitted `classifier.model.Model`, as the scorer wants them."""
     learners = model.learners
-    centres = np.concatenate([bag.cluster_centers_ for bag in learners.clusters]).astype(np.float32)
-    sizes = [len(bag.cluster_centers_) for bag in learners.clusters]
+    centres = model.clusters.cluster_centers_.astype(np.float32)
     feature, threshold, children, value, roots, deepest = _flat_trees(learners.trees)
     wide = centres.astype(np.float64)
+    dense = np.stack([head.coef_ for head in learners.dense])
+    plain = np.zeros_like(dense)
+    plain[:, : len(learners.scale.mean)] = [head.coef_ for head in learners.surface]
+    heads = [*learners.dense, *learners.surface]
     return {
         "surface_mean": learners.scale.mean,
         "surface_spread": learners.scale.spread,
-        "dense_coefficients": np.vstack([learners.dense.coef_, model.domain.coef_]).T.copy(),
-        "dense_intercept": np.concatenate([learners.dense.intercept_, model.domain.intercept_]),
-        "sparse_coefficients": np.ascontiguousarray(learners.sparse.coef_.T, np.float32),
-        "sparse_intercept": np.asarray(learners.sparse.intercept_),
+        "rarity": learners.scale.rarity,
+        "dense_coefficients": np.vstack([dense, plain, model.domain.coef_]).T.copy(),
+        "dense_intercept": np.concatenate(
+            [[float(head.intercept_) for head in heads], model.domain.intercept_]
+        ),
         "centres": centres,
         "centre_half_norms": ((wide * wide).sum(axis=1) / 2.0).astype(np.float32),
-        "bag_starts": np.concatenate(([0], np.cumsum(sizes)[:-1])),
-        "centre_values": np.concatenate(learners.cluster_values),
         "tree_feature": feature,
         "tree_threshold": threshold,
         "tree_children": children,
@@ -154,7 +150,8 @@ def arrays_of(model: Any) -> dict[str, NDArray[Any]]:
         "calibration_x": np.asarray(model.calibrator.X_thresholds_, dtype=np.float64),
         "calibration_y": np.asarray(model.calibrator.y_thresholds_, dtype=np.float64),
         "far": np.array(model.far),
-        "level_weight": np.array(model.level_weight),
+        "blend_shares": shares,
+        "levels": np.array(model.levels),
         "domains": np.array(model.domain.classes_, dtype=np.str_),
     }
 

@@ -48,7 +48,7 @@ def train(
     x = model.matrix([features.extract(p.text, opened) for p in seen])
     with threadpool_limits(limits=1):  # Sums made in parallel differ from run to run.
         fitted = model.fit(seen, x, parameters, tell)
-    arrays = scorer.arrays_of(fitted)
+    arrays = scorer.arrays_of(fitted, model.SHARES)
     fast = scorer.Scorer(arrays, opened)
     tell("judging on held-out prompts")
     figures = evaluate.judge(fast, held, parameters.seed)
@@ -59,7 +59,7 @@ def train(
         "version": _version(data, parameters),
         "seed": parameters.seed,
         "parameters": asdict(parameters),
-        "features": {"surface": list(features.SURFACE_NAMES), "sparse_columns": features.SPARSE},
+        "features": {"surface": list(features.SURFACE_NAMES), "tokens": features.VOCABULARY},
         "data": {
             "digests": data,
             "licences": {name: LICENCES.get(name, "ours, MIT") for name in data},

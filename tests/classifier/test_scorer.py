@@ -38,7 +38,7 @@ def test_an_unusual_prompt_has_finite_features(name: str, words: Embedding) -> N
     x = features.extract(UNUSUAL[name], words)
     assert np.isfinite(x.surface).all()
     assert np.isfinite(x.meaning).all()
-    assert len(set(x.rows.tolist())) == len(x.rows)
+    assert x.rows.shape == x.weights.shape
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n", "\ud800 lone surrogate", "\x00"])

@@ -16,9 +16,7 @@ from classifier.labels import Prompt
 from tests.classifier.service import ROOT, SHIPPED
 
 DATA = ROOT.parent / "shared" / "data"
-SMALL = model.Parameters(
-    cluster_counts=(4, 8), cluster_seeds=1, tree_count=5, tree_depth=3, calibration_bins=8
-)
+SMALL = model.Parameters(cluster_count=8, tree_count=5, tree_depth=3, calibration_bins=8)
 needs_data = pytest.mark.skipif(
     not (DATA / "MANIFEST.json").is_file(),
     reason="THE LABELLED PROMPTS ARE ABSENT (../shared/data): splits and licences go UNTESTED",
