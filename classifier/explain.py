@@ -30,12 +30,10 @@ NO_NEIGHBOURS = "The artefact holds no training prompts, so none can be shown."
 Span = tuple[int, int]
 VIEWS = {
     "surface": "its numbers: lengths, shares of characters, counts of telling words",
-    "tokens": "which tokens and neighbours of tokens stand in it; read by the sparse learner alone",
+    "tokens": "which tokens stand in it",
     "meaning": "its place in the embedding",
 }
 MOST = 1 + len(VIEWS) + MOST_LEARNERS + MOST_PIECES + MOST_NUMBERS + MOST_SEARCHED
-# In the order of `classifier.model.LEARNERS`, which serving must not import.
-LEARNERS = ("dense", "sparse", "clusters", "trees")
 SPREAD = "blend_spread"
 
 
@@ -103,13 +101,15 @@ def _learners(asker: _Asker, x: Features, score: float) -> list[dict[str, Any]]:
     if spread is None or spread.ndim != 2 or not 1 < len(spread) <= MOST_LEARNERS:
         return []
     rows = []
-    for i in range(len(spread)):
+    named = asker.model.card.get("learners")
+    if not isinstance(named, list) or len(named) != len(spread):
+        named = [f"learner {i + 1}" for i in range(len(spread))]
+    for i, name in enumerate(named):
         silenced = spread.copy()
         silenced[i] = np.inf
         asker.asked += 1
         without = Scorer({**arrays, SPREAD: silenced}, asker.words).features(x).score
-        name = LEARNERS[i] if len(spread) == len(LEARNERS) else f"learner {i + 1}"
-        rows.append({"learner": name, "moves": score - float(without)})
+        rows.append({"learner": str(name), "moves": score - float(without)})
     return rows
 
 

@@ -27,6 +27,11 @@ if os.environ.get("CLASSIFIER_METRICS_OF") != str(os.getpid()):
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp("", "classifier-metrics-", _parent)
     os.environ["CLASSIFIER_METRICS_OF"] = str(os.getpid())
 
+
+def _wipe() -> None:
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+
+
 from classifier import app  # noqa: E402
 from classifier.artefact import ArtefactError  # noqa: E402
 from classifier.embedding import EmbeddingMissing  # noqa: E402
@@ -35,6 +40,7 @@ from classifier.settings import SettingsError, from_environment  # noqa: E402
 try:
     _settings = from_environment(os.environ)
 except SettingsError as _error:
+    _wipe()
     sys.exit(f"classifier: {_error}")
 
 wsgi_app = "classifier.app:create"
@@ -88,7 +94,3 @@ def child_exit(server: Any, worker: Any) -> None:
 def on_exit(server: Any) -> None:
     """Leave no counters behind."""
     _wipe()
-
-
-def _wipe() -> None:
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
