@@ -137,6 +137,7 @@ def _anthropic(body: dict[str, Any]) -> Read:
 
 def _anthropic_stream(bodies: list[dict[str, Any]]) -> Read:
     """Folds the events as the vendor's SDK does."""
+    bodies = [body for body in bodies if body["type"] != "ping"]
     assert bodies[0]["type"] == "message_start"
     assert bodies[-1] == {"type": "message_stop"}
     message = bodies[0]["message"]

@@ -227,3 +227,15 @@ async def test_a_tool_that_must_be_called(kind: str, choice: dict[str, Any]) -> 
         else:
             # Ollama has no such choice: the instruction says it.
             assert "weather" in body["messages"][0]["content"] or "tool" in str(body["messages"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_pings_of_a_silent_upstream_mean_nothing(kind: str) -> None:
+    plays = play(kind, HELLO, True, before_s=0.3)
+    early = {"commit_after_s": 0.1}
+    async with (
+        lab(kind, plays, attempts=early) as (gateway, _),
+        client(gateway) as asking,
+        asking.messages.stream(**ASK) as stream,
+    ):
+        assert (await stream.get_final_message()).content[0].text == HELLO.text

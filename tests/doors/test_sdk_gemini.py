@@ -217,3 +217,12 @@ async def test_tokens_are_counted_and_models_listed(version: str) -> None:
             await asking.models.get(model="lab/none")
         assert caught.value.code == 404
         assert upstream.received == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_keep_alives_of_a_silent_upstream_mean_nothing(kind: str) -> None:
+    plays = play(kind, HELLO, True, before_s=0.3)
+    early = {"commit_after_s": 0.1}
+    async with lab(kind, plays, attempts=early) as (gateway, _), client(gateway) as asking:
+        stream = await asking.models.generate_content_stream(model=MODEL, contents="Hi")
+        assert "".join([chunk.text or "" async for chunk in stream]) == HELLO.text

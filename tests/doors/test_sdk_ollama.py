@@ -220,3 +220,12 @@ async def test_an_ollama_behind_the_gateway_tells_of_its_models_itself() -> None
                 "general.architecture": "llama",
                 "llama.context_length": 131072,
             }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_keep_alives_of_a_silent_upstream_are_empty_talk(kind: str) -> None:
+    plays = play(kind, HELLO, True, before_s=0.3)
+    early = {"commit_after_s": 0.1}
+    async with lab(kind, plays, attempts=early) as (gateway, _), client(gateway) as asking:
+        stream = await asking.chat("lab/m", HI, stream=True)
+        assert "".join([line.message.content async for line in stream]) == HELLO.text

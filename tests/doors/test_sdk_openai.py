@@ -289,3 +289,13 @@ async def test_fifty_streams_at_once_do_not_mix() -> None:
         answers = await asyncio.gather(*(one() for _ in said))
         assert sorted(text for text, _ in answers) == sorted(one.text for one in said)
         assert {ids for _, ids in answers} == {1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_keep_alives_of_a_silent_upstream_mean_nothing(kind: str) -> None:
+    plays = play(kind, HELLO, True, before_s=0.3)
+    early = {"commit_after_s": 0.1}
+    async with lab(kind, plays, attempts=early) as (gateway, _), client(gateway) as asking:
+        stream = await asking.chat.completions.create(model="lab/m", messages=HI, stream=True)
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+    assert text == HELLO.text
