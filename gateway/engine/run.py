@@ -51,6 +51,7 @@ class Run:
         "usage",
         "watch",
         "writing",
+        "wrote_then",
     )
 
     def __init__(self, pipeline: Pipeline, asked: Asked, trace: Trace) -> None:
@@ -72,14 +73,14 @@ class Run:
         self.told = False
         self.seen = self.seen_then = 0
         self.moved_at = self.began
-        self.writing = False
+        self.writing = self.wrote_then = False
         self.watch: asyncio.TimerHandle | None = None
 
     def watched(self, quiet: Quiet | None) -> None:
         """One timer for a whole stream looks now and again whether anything moved: a timer or a
         clock for each piece would cost more than the piece."""
         self.quiet = quiet
-        self._look_after(self.limits.commit_after_s)
+        self._look_again()
 
     def closing(self) -> Trace:
         """The trace with its times as of now."""
@@ -121,13 +122,16 @@ class Run:
         if self.task is not None:
             self.task.cancel()
 
-    def _look_after(self, seconds: float) -> None:
-        self.watch = asyncio.get_running_loop().call_later(seconds, self._look)
+    def _look_again(self) -> None:
+        limits = self.limits
+        shortest = min(limits.commit_after_s, limits.idle_s, limits.write_s)
+        self.watch = asyncio.get_running_loop().call_later(shortest / LOOKS, self._look)
 
     def _look(self) -> None:
         limits, now = self.limits, self.clock()
-        if self.seen != self.seen_then:
-            self.seen_then, self.moved_at = self.seen, now
+        # A caller who took his piece at last has moved, too.
+        if self.seen != self.seen_then or self.writing != self.wrote_then:
+            self.seen_then, self.wrote_then, self.moved_at = self.seen, self.writing, now
         still = now - self.moved_at
         if self.writing:
             if still >= limits.write_s:
@@ -142,8 +146,7 @@ class Run:
             self.told or now - self.began >= limits.commit_after_s or self.committed is not None
         ):
             self.keep_alive(self.quiet, still)
-        shortest = min(limits.commit_after_s, limits.idle_s, limits.write_s)
-        self._look_after(shortest / LOOKS)
+        self._look_again()
 
     def keep_alive(self, quiet: Quiet, still: float) -> None:
         """Something for the proxies on the way, when there was nothing for a while."""

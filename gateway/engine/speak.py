@@ -21,6 +21,8 @@ from dialects.framing import Frame
 from gateway.engine.ports import Asked, Progress, Provider
 
 PING = b"ping"
+OPENINGS = (PING, b"message_start", b"content_block_start", b"error")
+NO_CHOICE = b'"choices":[]'
 
 
 def relays(asked: Asked, provider: Provider) -> bool:
@@ -74,12 +76,19 @@ async def relayed(
 
 
 def _says(parser: Parser, frames: Sequence[Frame]) -> bool:
-    """More than that an answer begins."""
+    """More than that an answer begins. Only what looks like an opening is parsed for it."""
     try:
-        return any(_tells(event) for frame in frames for event in parser.feed(frame))
+        for frame in frames:
+            data = frame.data
+            if frame.event not in OPENINGS and b'"role"' not in data and NO_CHOICE not in data:
+                return True
+            for event in parser.feed(frame):
+                if type(event) is not Start and type(event) is not Usage:
+                    return True
     except UpstreamError:
         # The watch raises it, too, when its turn comes.
         return False
+    return False
 
 
 def _tells(event: StreamEvent) -> bool:

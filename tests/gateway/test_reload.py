@@ -67,7 +67,9 @@ async def test_routes_attempts_and_limits_are_swapped_too() -> None:
         assert (await gateway.complete(message="x" * 11)).status == 413
 
 
-async def test_what_cannot_be_keeps_the_last_good_settings_and_is_reported() -> None:
+async def test_what_cannot_be_keeps_the_last_good_settings_and_is_reported(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with (
         ReplayServer(Play(openai_stream("good"))) as upstream,
         running(one(upstream.url)) as gateway,
@@ -77,6 +79,8 @@ async def test_what_cannot_be_keeps_the_last_good_settings_and_is_reported() -> 
         status, told = await readiness(gateway.url)
         assert status == 200
         assert "providers.lab.kind" in told["warnings"][0]
+        [line] = [one for one in caplog.records if one.name == "pointsman.settings"]
+        assert line.levelname == "ERROR"
         assert (await gateway.complete(message="Hi")).text == "good"
         assert gateway.counted("pointsman_reloads_total", outcome="refused") == 1
 

@@ -1,0 +1,76 @@
+"""python -m tests.faults: runs the whole matrix and writes its table into docs/faults.md.
+
+Exit code 1 when an outcome is not the true one; the document is written all the same, and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.faults import matrix
+from tests.faults.cases import FAULTS, Fault
+from tests.faults.language import DOORS
+
+DOCUMENT = Path(__file__).parents[2] / "docs/faults.md"
+BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
+COLUMNS = ((True, False), (True, True), (False, False), (False, True))
+"""stream, fallback."""
+HEAD = """| fault | stream, alone | stream, fallback | one-shot, alone | one-shot, fallback |
+|---|---|---|---|---|
+"""
+
+
+async def told(fault: Fault, counts: Counter[str]) -> str:
+    """One row of the table. The doors agree, or each is named."""
+    cells = []
+    for stream, fallback in COLUMNS:
+        if (fault.stream if stream else fault.whole) is None:
+            cells.append("")
+            continue
+        words: dict[str, str] = {}
+        for door in DOORS:
+            try:
+                word = await matrix.run(fault, door, stream=stream, fallback=fallback)
+                counts["passed"] += 1
+            except (AssertionError, TimeoutError) as failure:
+                word = "**WRONG**"
+                counts["wrong"] += 1
+                case = f"{fault.name}, {door.name}, stream={stream}, fallback={fallback}"
+                sys.stderr.write(f"{case}: {failure!r}\n")
+            words[door.name] = word
+        same = set(words.values())
+        cells.append(
+            same.pop()
+            if len(same) == 1
+            else "; ".join(f"{name}: {word}" for name, word in words.items())
+        )
+    return f"| {fault.name} | {' | '.join(cells)} |\n"
+
+
+async def main() -> int:
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    rows = []
+    for fault in FAULTS:
+        rows.append(await told(fault, counts))
+        sys.stdout.write(rows[-1])
+        sys.stdout.flush()
+    seconds = time.monotonic() - began
+    summary = (
+        f"{len(FAULTS)} faults, {counts.total()} cases at {len(DOORS)} doors: "
+        f"{counts['passed']} with their one true outcome, {counts['wrong']} wrong. "
+    )
+    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    table = f"{BEGIN}\n{summary.strip()}\n\n{HEAD}{''.join(rows)}{END}"
+    DOCUMENT.write_text(before + table + after, encoding="utf-8")
+    sys.stdout.write(f"{summary}{seconds:.0f} s\n")
+    return 1 if counts["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
