@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 from aiohttp import web
 
-from chat.errors import BadRequest, GatewayError, UpstreamError
+from chat.errors import BadRequest, Draining, GatewayError, UpstreamError
 from chat.events import Usage
 from chat.request import Json
 from chat.trace import Step, Trace
@@ -119,6 +119,8 @@ async def gemini_batch(request: web.Request, model: str) -> web.Response:
 async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) -> Embeddings:
     """Asks the model's provider, twice where that may help, and settles. Raises GatewayError."""
     services = request.app[SERVICES]
+    if services.draining:
+        raise Draining("This gateway is stopping. Ask again.", retry_after=1)
     trace = Trace(request[REQUEST_ID])
     began = time.monotonic()
     if len(asked.inputs) > MAX_INPUTS:

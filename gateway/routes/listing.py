@@ -75,7 +75,7 @@ async def found(services: Services, name: str) -> Listed:
     for matches in (
         lambda one: one.name == name,
         lambda one: one.name in wanted,
-        lambda one: one.model in wanted,
+        lambda one: one.model in wanted and one.name == f"{one.provider}/{one.model}",
     ):
         for one in everything:
             if matches(one):

@@ -10,31 +10,15 @@ import orjson
 import pytest
 
 from tests.doors.lab import lab
-from tests.doors.upstreams import JSON, refusal
+from tests.doors.upstreams import refusal
+from tests.doors.vectors import KINDS, VECTORS, answer
 from tests.replay.gateway import Running
-from tests.replay.server import Play
 
-VECTORS = [[0.25, -1.5, 3.0], [1.0, 0.5, -0.125]]
-"""Halves and quarters, which float32 holds exactly."""
-KINDS = ("openai", "gemini", "ollama")
 SENT_TO = {
     "openai": "/v1/embeddings",
     "gemini": "/v1beta/models/m:batchEmbedContents",
     "ollama": "/api/embed",
 }
-
-
-def answer(kind: str, vectors: list[list[float]]) -> Play:
-    body: dict[str, Any]
-    if kind == "openai":
-        rows = [{"object": "embedding", "index": n, "embedding": v} for n, v in enumerate(vectors)]
-        # Not in order: the index says which is whose.
-        body = {"data": rows[::-1], "usage": {"prompt_tokens": 4, "total_tokens": 4}}
-    elif kind == "gemini":
-        body = {"embeddings": [{"values": vector} for vector in vectors]}
-    else:
-        body = {"model": "m", "embeddings": vectors, "prompt_eval_count": 4}
-    return Play(orjson.dumps(body), content_type=JSON)
 
 
 def texts_in(kind: str, body: dict[str, Any]) -> list[str]:

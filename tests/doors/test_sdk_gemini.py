@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from tests.doors import vectors
 from tests.doors.lab import PARAMETERS, PIXEL, SCHEMA, image_in, lab, results_in, schema_in, sdk
 from tests.doors.upstreams import CALLS, HELLO, KINDS, LENGTH, OBJECT, THOUGHT, play, refusal
 from tests.replay.gateway import Running
@@ -226,3 +227,11 @@ async def test_keep_alives_of_a_silent_upstream_mean_nothing(kind: str) -> None:
     async with lab(kind, plays, attempts=early) as (gateway, _), client(gateway) as asking:
         stream = await asking.models.generate_content_stream(model=MODEL, contents="Hi")
         assert "".join([chunk.text or "" async for chunk in stream]) == HELLO.text
+
+
+@pytest.mark.parametrize("kind", vectors.KINDS)
+async def test_embeddings(kind: str) -> None:
+    plays = vectors.answer(kind, vectors.VECTORS)
+    async with lab(kind, plays) as (gateway, _), client(gateway) as asking:
+        answer = await asking.models.embed_content(model=MODEL, contents=["one", "two"])
+    assert [one.values for one in answer.embeddings] == vectors.VECTORS

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.doors import vectors
 from tests.doors.lab import PARAMETERS, PIXEL, SCHEMA, image_in, lab, results_in, schema_in, sdk
 from tests.doors.upstreams import (
     CALLS,
@@ -229,3 +230,13 @@ async def test_keep_alives_of_a_silent_upstream_are_empty_talk(kind: str) -> Non
     async with lab(kind, plays, attempts=early) as (gateway, _), client(gateway) as asking:
         stream = await asking.chat("lab/m", HI, stream=True)
         assert "".join([line.message.content async for line in stream]) == HELLO.text
+
+
+@pytest.mark.parametrize("kind", vectors.KINDS)
+async def test_embeddings_at_both_doors(kind: str) -> None:
+    plays = (vectors.answer(kind, vectors.VECTORS), vectors.answer(kind, vectors.VECTORS[:1]))
+    async with lab(kind, *plays) as (gateway, _), client(gateway) as asking:
+        answer = await asking.embed("lab/m", ["one", "two"])
+        assert [list(vector) for vector in answer.embeddings] == vectors.VECTORS
+        old = await asking.embeddings("lab/m", "one")
+        assert list(old.embedding) == vectors.VECTORS[0]

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from pydantic import BaseModel
 
+from tests.doors import vectors
 from tests.doors.lab import PARAMETERS, PIXEL, image_in, lab, results_in, schema_in, sdk
 from tests.doors.upstreams import (
     CALLS,
@@ -299,3 +300,11 @@ async def test_keep_alives_of_a_silent_upstream_mean_nothing(kind: str) -> None:
         stream = await asking.chat.completions.create(model="lab/m", messages=HI, stream=True)
         text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
     assert text == HELLO.text
+
+
+@pytest.mark.parametrize("kind", vectors.KINDS)
+async def test_embeddings_are_asked_for_in_base64_and_read_as_floats(kind: str) -> None:
+    plays = vectors.answer(kind, vectors.VECTORS)
+    async with lab(kind, plays) as (gateway, _), client(gateway) as asking:
+        answer = await asking.embeddings.create(model="lab/m", input=["one", "two"])
+    assert [row.embedding for row in answer.data] == vectors.VECTORS
