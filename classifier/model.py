@@ -7,6 +7,8 @@ each benchmark with the same say: of the heads tried leave-one-benchmark-out it 
 stayed above chance on average, where a head of difficulty did not.
 A third head says how well small models do on this kind of work: the mean of the data set that the
 prompt looks like. It moves whole kinds, not the order within one, and is given little weight.
+Three calibration curves, one for each form of prompt, make the score a probability and keep the
+order within a form.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ CLUSTER_SCALE = 0.03
 CLIP = 4.0
 FOLDS = 5
 TIE_BREAK = 0.004
+# From how many answer options on a prompt has another form, and with it a calibration of its own.
+FORMS = (2, 6)
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ class Model:
     learners: Learners
     offset: Floats
     spread: Floats
-    calibrator: IsotonicRegression
+    calibrators: list[IsotonicRegression]
     domain: LogisticRegression
     clusters: KMeans
     far: float
@@ -166,7 +170,9 @@ class Model:
     def score(self, x: Matrix) -> Floats:
         """The calibrated probability that the small model answers well, 0..1."""
         need = self.need(x)
-        return settled(np.asarray(self.calibrator.predict(-need)), need)
+        forms = form(x.options)
+        curves = np.stack([curve.predict(-need) for curve in self.calibrators])
+        return settled(curves[forms, np.arange(len(need))], need)
 
     def domains(self, x: Matrix) -> Floats:
         """Probabilities of the kinds of work, shape (n, kinds)."""
@@ -175,6 +181,11 @@ class Model:
     def out_of_distribution(self, x: Matrix) -> NDArray[np.bool_]:
         """Whether a prompt lies farther from every centre than nearly all training prompts."""
         return distance(self.clusters, self.learners.scale.place(x)) > self.far
+
+
+def form(options: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The form of each prompt: 0 open, 1 a few answer options, 2 many."""
+    return np.searchsorted(FORMS, options, side="right")
 
 
 def distance(clusters: KMeans, place: NDArray[np.float32]) -> Floats:
@@ -281,7 +292,13 @@ def fit(prompts: Sequence[Prompt], x: Matrix, parameters: Parameters, tell: Any)
     offset, spread = unseen.mean(axis=1), unseen.std(axis=1) + 1e-9
     tell("calibration")
     need = gated(unseen, offset, spread, x.options, levels)
-    calibrator = _calibrate(need, np.array([p.small for p in prompts]), w[:, 0], parameters)
+    small, forms = np.array([p.small for p in prompts]), form(x.options)
+    calibrators = []
+    for kind in range(len(FORMS) + 1):
+        rows = np.flatnonzero(forms == kind)
+        if rows.size < parameters.calibration_bins:
+            rows = np.arange(len(prompts))
+        calibrators.append(_calibrate(need[rows], small[rows], w[rows, 0], parameters))
     tell("all folds together")
     learners = fit_learners(x, y, w, parameters)
     tell("kinds of work")
@@ -296,7 +313,7 @@ def fit(prompts: Sequence[Prompt], x: Matrix, parameters: Parameters, tell: Any)
         random_state=parameters.seed,
     ).fit(place, sample_weight=w[:, 0])
     far = float(np.quantile(distance(clusters, place), parameters.far_quantile))
-    return Model(learners, offset, spread, calibrator, domain, clusters, far, levels)
+    return Model(learners, offset, spread, calibrators, domain, clusters, far, levels)
 
 
 def _calibrate(

@@ -7,6 +7,7 @@ the fitted estimators, travel in `model.npz` (no pickle), and give the same scor
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ CLUSTER_SCALE = 0.03
 CLIP = 4.0
 LEVEL = 2
 TIE_BREAK = 0.004
+FORMS = (2, 6)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -61,7 +63,14 @@ class Scorer:
         self._spread = arrays["blend_spread"]
         self._shares = arrays["blend_shares"]
         self._levels = [float(level) for level in arrays["levels"]]
-        self._calibration = (arrays["calibration_x"], arrays["calibration_y"])
+        ends = arrays["calibration_ends"][:-1].tolist()
+        self._curves = list(
+            zip(
+                np.split(arrays["calibration_x"], ends),
+                np.split(arrays["calibration_y"], ends),
+                strict=True,
+            )
+        )
         self._far = float(arrays["far"])
         self._kinds = [str(name) for name in arrays["domains"]]
         self._targets = len(self._baseline)
@@ -84,7 +93,7 @@ class Scorer:
         units = (answers - self._offset[:, asked]) / self._spread[:, asked]
         blended = (units * self._shares[:, asked]).sum(axis=0)
         need = float(blended[0] + self._levels[0 if near else 1] * blended[1])
-        probability = float(np.interp(-need, *self._calibration))
+        probability = float(np.interp(-need, *self._curves[bisect_right(FORMS, x.options)]))
         score = (1.0 - TIE_BREAK) * probability + TIE_BREAK / (1.0 + math.exp(min(need, 700.0)))
         logits = heads[2 * targets :]
         likely = np.exp(logits - logits.max())
@@ -124,6 +133,7 @@ def arrays_of(model: Any, shares: NDArray[np.float64]) -> dict[str, NDArray[Any]
     centres = model.clusters.cluster_centers_.astype(np.float32)
     feature, threshold, children, value, roots, deepest = _flat_trees(learners.trees)
     wide = centres.astype(np.float64)
+    curves = model.calibrators
     dense = np.stack([head.coef_ for head in learners.dense])
     plain = np.zeros_like(dense)
     plain[:, : len(learners.scale.mean)] = [head.coef_ for head in learners.surface]
@@ -147,8 +157,9 @@ def arrays_of(model: Any, shares: NDArray[np.float64]) -> dict[str, NDArray[Any]
         "tree_baseline": np.array([float(t._baseline_prediction.item()) for t in learners.trees]),
         "blend_offset": model.offset,
         "blend_spread": model.spread,
-        "calibration_x": np.asarray(model.calibrator.X_thresholds_, dtype=np.float64),
-        "calibration_y": np.asarray(model.calibrator.y_thresholds_, dtype=np.float64),
+        "calibration_x": np.concatenate([c.X_thresholds_ for c in curves]).astype(np.float64),
+        "calibration_y": np.concatenate([c.y_thresholds_ for c in curves]).astype(np.float64),
+        "calibration_ends": np.cumsum([len(c.X_thresholds_) for c in curves]),
         "far": np.array(model.far),
         "blend_shares": shares,
         "levels": np.array(model.levels),

@@ -29,7 +29,7 @@ def test_the_fast_scorer_equals_scikit_learn(shipped: Artefact, words: Embedding
 
 
 def test_both_paths_share_their_constants() -> None:
-    for name in ("SURFACE_SCALE", "CLUSTER_SCALE", "CLIP", "TIE_BREAK"):
+    for name in ("SURFACE_SCALE", "CLUSTER_SCALE", "CLIP", "TIE_BREAK", "FORMS"):
         assert getattr(scorer, name) == getattr(model, name)
 
 
