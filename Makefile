@@ -8,7 +8,7 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format train evaluate smoke bench lock clean
+.PHONY: help install run test check format train evaluate promote rollback smoke bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,14 @@ train: $(STAMP) ## Train the classifier; writes models/
 
 evaluate: $(STAMP) ## Score the trained classifier on held-out prompts
 	$(BIN)/python -m classifier.evaluate
+
+CANDIDATE ?= var/candidate
+
+promote: $(STAMP) ## Check a candidate's gates and swap it in (CANDIDATE=var/candidate, FORCE="reason")
+	$(BIN)/python -m classifier promote $(CANDIDATE) $(if $(FORCE),--force "$(FORCE)")
+
+rollback: $(STAMP) ## Go back to the artefact before the last promotion
+	$(BIN)/python -m classifier rollback
 
 smoke: $(STAMP) ## Ask the running gateway and show each chunk as it comes
 	$(BIN)/python test_streaming.py
