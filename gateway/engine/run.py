@@ -22,9 +22,6 @@ Quiet = Callable[[bytes], None]
 """Called with a keep-alive while a caller waits long. The first call commits the status: from
 then on a failure is told in-band, though nothing of an answer was sent yet."""
 
-LOOKS = 4
-"""Looks within the shortest limit; a limit is kept to a quarter of that one."""
-
 
 class Run:
     """A `with` block of it settles exactly once, whatever happened inside."""
@@ -123,9 +120,8 @@ class Run:
             self.task.cancel()
 
     def _look_again(self) -> None:
-        limits = self.limits
-        shortest = min(limits.commit_after_s, limits.idle_s, limits.write_s)
-        self.watch = asyncio.get_running_loop().call_later(shortest / LOOKS, self._look)
+        walker = self.pipeline.walker
+        self.watch = asyncio.get_running_loop().call_later(walker.look_s, self._look)
 
     def _look(self) -> None:
         limits, now = self.limits, self.clock()

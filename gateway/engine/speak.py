@@ -12,7 +12,7 @@ from typing import TypeGuard
 import orjson
 
 from chat.errors import Broken, UpstreamError
-from chat.events import Batch, Finish, Start, StreamEvent, Usage
+from chat.events import Batch, Finish, Start, Usage
 from chat.fold import Folder
 from chat.request import Json
 from chat.trace import Trace
@@ -57,7 +57,11 @@ async def relayed(
                 progress.seen += 1
             if not passed:
                 continue
-            piece = b"".join([encode(frame) for frame in passed])
+            piece = (
+                encode(passed[0])
+                if len(passed) == 1
+                else b"".join([encode(frame) for frame in passed])
+            )
             if opening is not None:
                 held += piece
                 if not _says(opening, frames):
@@ -89,10 +93,6 @@ def _says(parser: Parser, frames: Sequence[Frame]) -> bool:
         # The watch raises it, too, when its turn comes.
         return False
     return False
-
-
-def _tells(event: StreamEvent) -> bool:
-    return type(event) is not Start and type(event) is not Usage
 
 
 async def relayed_whole(asked: Asked, provider: Provider, model: str, progress: Progress) -> Json:
@@ -138,7 +138,10 @@ async def translated(
             piece = renderer.feed(batch)
             if opening:
                 held += piece
-                if not any(_tells(event) for event in batch):
+                for event in batch:
+                    if type(event) is not Start and type(event) is not Usage:
+                        break
+                else:
                     continue
                 opening = False
                 piece = held

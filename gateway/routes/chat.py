@@ -24,7 +24,7 @@ from gateway.middleware import REQUEST_ID
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import TAG, untagged
 from gateway.routes.ollama import loaded
-from gateway.routes.outgoing import Outgoing
+from gateway.routes.outgoing import LARGE, Outgoing
 from gateway.services import SERVICES, Services
 
 ROWS: dict[str, InboundDialect] = {
@@ -84,16 +84,20 @@ def serve_chat(
 async def answered(request: web.Request, asked: Asked, trace: Trace) -> web.StreamResponse:
     """The pipeline's answer. Raises GatewayError only before the first bytes are sent."""
     pipeline = request.app[SERVICES].pipeline
+    write_s = pipeline.walker.settings.write_s
     if not asked.request.stream:
         body = await pipeline.whole(asked, trace)
-        return web.Response(body=body, headers=_headers(trace, "application/json"))
+        whole = _headers(trace, "application/json")
+        if len(body) > LARGE:
+            return await Outgoing(request, lambda: whole, write_s).whole(body)
+        return web.Response(body=body, headers=whole)
 
     def headers() -> CIMultiDict[str]:
         found = _headers(trace, asked.dialect.framing.content_type)
         found.update(STREAM_HEADERS)
         return found
 
-    out = Outgoing(request, headers)
+    out = Outgoing(request, headers, write_s)
     try:
         async with aclosing(pipeline.stream(asked, trace, out.quiet)) as pieces:
             first = await anext(pieces)
@@ -105,7 +109,7 @@ async def answered(request: web.Request, asked: Asked, trace: Trace) -> web.Stre
     except asyncio.CancelledError:
         out.give_up()
         raise
-    await response.write_eof()
+    await out.end(response)
     return response
 
 

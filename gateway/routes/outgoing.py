@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from aiohttp import web
 from multidict import CIMultiDict
 
+LARGE = 64 * 1024
+"""Bytes that are sent without waiting for the caller."""
+
 
 class Outgoing:
-    """`headers` is asked once, when the status goes out."""
+    """`headers` is asked once, when the status goes out. `write_s`: how long the caller may take
+    nothing of what he was sent at the end, when the pipeline does not look any more."""
 
-    def __init__(self, request: web.Request, headers: Callable[[], CIMultiDict[str]]) -> None:
+    def __init__(
+        self, request: web.Request, headers: Callable[[], CIMultiDict[str]], write_s: float
+    ) -> None:
+        self._write_s = write_s
         self._request = request
         self._headers = headers
         self._response: web.StreamResponse | None = None
@@ -35,6 +42,33 @@ class Outgoing:
         """The caller left, or reads nothing: what waits for him must not stay in memory."""
         if self._saying is not None:
             self._saying.cancel()
+        self._abort()
+
+    async def whole(self, body: bytes) -> web.StreamResponse:
+        """A large body in pieces, each of which the caller has to take in time."""
+        headers = self._headers()
+        headers["Content-Length"] = str(len(body))
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(self._request)
+        for start in range(0, len(body), LARGE):
+            with self._deadline():
+                await response.write(body[start : start + LARGE])
+        await self.end(response)
+        return response
+
+    async def end(self, response: web.StreamResponse) -> None:
+        with self._deadline():
+            await response.write_eof()
+
+    @contextlib.contextmanager
+    def _deadline(self) -> Iterator[None]:
+        timer = asyncio.get_running_loop().call_later(self._write_s, self._abort)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _abort(self) -> None:
         if self._request.transport is not None:
             self._request.transport.abort()
 

@@ -8,8 +8,8 @@ import socket
 import orjson
 
 from providers import http1
-from tests.faults.language import SSE, OpenAi
-from tests.faults.upstream import Endless, RawUpstream, chunk, opening, upstream
+from tests.faults.language import JSON, SSE, OpenAi
+from tests.faults.upstream import Endless, RawUpstream, answer, chunk, opening, upstream
 from tests.replay.gateway import Running, openai_provider, running, settings
 
 WORDS = OpenAi().text("x" * 10_000)
@@ -17,9 +17,9 @@ SENT_AT_MOST = 16 * 2**20
 """Kernel buffers of two sockets, and what the gateway itself holds."""
 
 
-async def asked_and_not_read(gateway: Running) -> socket.socket:
+async def asked_and_not_read(gateway: Running, stream: bool = True) -> socket.socket:
     loop = asyncio.get_running_loop()
-    raw = orjson.dumps({"message": "Hi", "model": "lab/m"})
+    raw = orjson.dumps({"message": "Hi", "model": "lab/m", "stream": stream})
     caller = socket.socket()
     caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     caller.setblocking(False)
@@ -82,3 +82,23 @@ async def test_a_caller_who_does_not_read_holds_a_bounded_buffer() -> None:
         finally:
             caller.close()
         await until_free(up)
+
+
+async def test_a_whole_answer_that_nobody_takes_is_dropped_after_the_write_deadline() -> None:
+    body = OpenAi().body("x" * 2**24)
+    async with (
+        upstream([], [answer(body, JSON)]) as up,
+        running(
+            settings(providers={"lab": openai_provider(up.url)}, attempts={"write_s": 0.5})
+        ) as gateway,
+    ):
+        caller = await asked_and_not_read(gateway, stream=False)
+        try:
+            async with asyncio.timeout(10):
+                while not up.asked or gateway.runner.server.connections:  # type: ignore[union-attr]
+                    await asyncio.sleep(0.01)
+        finally:
+            caller.close()
+        whole = await gateway.complete(message="Hi", model="lab/m", stream=False)
+        assert len(whole.json["message"]) == 2**24
+        assert whole.headers["Content-Length"] == str(len(whole.raw))
