@@ -113,3 +113,19 @@ async def test_a_silence_in_mid_stream_is_kept_alive() -> None:
         assert answer.text == "onetwo"
         assert answer.closing["finish_reason"] == "stop"
         assert b"\n\n: keepalive\n" in answer.raw
+
+
+async def test_a_stopping_gateway_tells_those_that_it_kept_alive() -> None:
+    async with (
+        ReplayServer(Play(openai_stream("never"), stall=0)) as upstream,
+        running(
+            settings(providers={"hard": openai_provider(upstream.url)}, attempts=EARLY)
+        ) as gateway,
+    ):
+        body = ASKED["/complete"][0]
+        async with gateway.session.post(gateway.url + "/complete", json=body) as response:
+            assert await response.content.readany() == b": keepalive\n"
+            gateway.services.pipeline.interrupt()
+            last = (await response.read()).strip().splitlines()[-1]
+        assert b'"overloaded"' in last
+        await upstream.until_left()

@@ -63,6 +63,46 @@ async def test_a_hang_up_frees_the_upstream(phase: str) -> None:
         assert gateway.counted("pointsman_in_flight") == 0
 
 
+async def test_a_hang_up_while_the_classifier_is_asked_frees_it_and_asks_nobody() -> None:
+    slow = Play(b"{}", content_type="application/json", before_s=30)
+    async with (
+        ReplayServer(slow) as classifier,
+        ReplayServer(Play(LONG)) as upstream,
+        running(
+            settings(
+                providers={"hard": openai_provider(upstream.url)},
+                classifier={"url": classifier.url, "timeout_ms": 10_000},
+            )
+        ) as gateway,
+    ):
+        left = await _asked_and_left(gateway, {"message": "Hi"}, 0.3)
+        await classifier.until_left()
+        freed = classifier.received[0].left_at
+        assert freed is not None
+        assert freed - left < FREED_S
+        assert not upstream.received
+        labels = {"provider": "", "model": "", "route": "auto", "outcome": "cancelled"}
+        assert gateway.counted("pointsman_requests_total", **labels) == 1
+
+
+async def test_a_hang_up_during_keep_alives_frees_the_upstream() -> None:
+    async with (
+        ReplayServer(Play(LONG, stall=0)) as upstream,
+        running(
+            settings(
+                providers={"lab": openai_provider(upstream.url)}, attempts={"commit_after_s": 0.1}
+            )
+        ) as gateway,
+    ):
+        left = await _asked_and_left(gateway, {"message": "Hi", "model": "lab/m"}, 0.4)
+        await upstream.until_left()
+        freed = upstream.received[0].left_at
+        assert freed is not None
+        assert freed - left < FREED_S
+        labels = {"provider": "lab", "model": "other", "route": "named", "outcome": "cancelled"}
+        assert gateway.counted("pointsman_requests_total", **labels) == 1
+
+
 async def test_a_hang_up_is_settled_with_the_usage_seen_so_far() -> None:
     with_usage = LONG.replace(
         b'"finish_reason":null}]}', b'"finish_reason":null}],"usage":{"prompt_tokens":7}}'
