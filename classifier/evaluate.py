@@ -1,8 +1,14 @@
-"""Judge the shipped artefact on prompts that it never saw: `python -m classifier.evaluate`."""
+"""Judge the shipped artefact on prompts that it never saw: `python -m classifier.evaluate`.
+
+Prints a table and writes `report.html` beside the artefact's folder. With --folds the protocols of
+`classifier.evaluate_folds` run too; their figures are kept beside the report until the artefact
+changes.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -13,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier import artefact, labels, measures
+from classifier import artefact, labels, measures, report
 from classifier.labels import Prompt
 from classifier.scorer import Scorer
 from classifier.settings import default_artefact
@@ -38,8 +44,23 @@ def slices(prompts: Sequence[Prompt]) -> dict[str, list[int]]:
     return rows
 
 
-def judge(scorer: Scorer, prompts: Sequence[Prompt], seed: int = 0) -> dict[str, Any]:
-    """The figures of each slice beside those of the baselines; percentages as 0..1."""
+def task_mean(known: Sequence[Prompt], prompts: Sequence[Prompt]) -> Floats:
+    """The mean gain of each prompt's benchmark and kind of work in `known`; 0 where unknown."""
+    gains: dict[tuple[str, str], list[float]] = {}
+    for p in known:
+        gains.setdefault((p.benchmark, p.domain), []).append(p.strong - p.small)
+    means = {key: float(np.mean(values)) for key, values in gains.items()}
+    return np.array([means.get((p.benchmark, p.domain), 0.0) for p in prompts])
+
+
+def judge(
+    scorer: Scorer, prompts: Sequence[Prompt], seed: int = 0, known: Sequence[Prompt] = ()
+) -> dict[str, Any]:
+    """The figures of each slice beside those of the baselines; percentages as 0..1.
+
+    `known` are the training prompts, from which the baseline of the known task takes its means.
+    """
+    task = task_mean(known, prompts)
     score = np.array([scorer(p.text).score for p in prompts])
     small = np.array([p.small for p in prompts])
     strong = np.array([p.strong for p in prompts])
@@ -56,6 +77,7 @@ def judge(scorer: Scorer, prompts: Sequence[Prompt], seed: int = 0) -> dict[str,
             "always_strong": round(float(best.mean()), 4),
             "router": _ranks(-score[rows], weak, best),
             "prompt_length": _ranks(length[rows], weak, best),
+            "task_mean": _ranks(task[rows] + 1e-9 * chance[rows], weak, best),
             "random": _ranks(chance[rows], weak, best),
             "oracle": _ranks(best - weak, weak, best),
             "auc": round(measures.auc(score[rows], weak), 4),
@@ -93,7 +115,7 @@ def table(result: dict[str, Any]) -> str:
     """The figures as lines of text."""
     head = (
         f"{'held-out prompts':<30}{'n':>6}{'local':>7}{'strong':>7}{'APGR':>7}  {'95 %':<13}"
-        f"{'CPT50':>6}{'CPT80':>6}{'AUC':>6}{'ECE':>6}{'length':>8}{'random':>8}{'oracle':>8}"
+        f"{'CPT50':>6}{'CPT80':>6}{'AUC':>6}{'ECE':>6}{'length':>8}{'task':>7}{'random':>8}{'oracle':>8}"
     )
     lines = [head, "-" * len(head)]
     for name, row in result.items():
@@ -104,32 +126,82 @@ def table(result: dict[str, Any]) -> str:
             f"{ours['apgr']:>7.3f}  {f'{low:.3f}-{high:.3f}':<13}"
             f"{ours['cpt50']:>6.1%}{ours['cpt80']:>6.1%}{row['auc']:>6.2f}"
             f"{row['calibration_error']:>6.3f}{row['prompt_length']['apgr']:>8.3f}"
+            f"{row['task_mean']['apgr']:>7.3f}"
             f"{row['random']['apgr']:>8.3f}{row['oracle']['apgr']:>8.3f}"
         )
     lines.append(
         "APGR: 0.5 is chance. CPT50/80: strong share that recovers 50/80 % of the gap "
-        "(chance 50/80 %). ECE: calibration error. Last three: APGR of the baselines."
+        "(chance 50/80 %). ECE: calibration error. Last four: APGR of the baselines."
     )
     return "\n".join(lines)
 
 
+def curves(scorer: Scorer, prompts: Sequence[Prompt]) -> dict[str, dict[str, list[float]]]:
+    """Quality at 21 strong shares, 0 to 1, by slice: ours, by prompt length, and the oracle's."""
+    score = np.array([scorer(p.text).score for p in prompts])
+    small = np.array([p.small for p in prompts])
+    strong = np.array([p.strong for p in prompts])
+    length = np.array([float(len(p.text)) for p in prompts])
+    found = {}
+    for name, rows in sorted(slices(prompts).items()):
+        if len(rows) >= SMALLEST:
+            weak, best = small[rows], strong[rows]
+            needs = {"router": -score[rows], "length": length[rows], "oracle": best - weak}
+            found[name] = {k: measures.quality(v, weak, best, 21) for k, v in needs.items()}
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; exit code 2 if the data or the artefact cannot be used."""
+    """Print the table, write the report; exit code 2 if the data or the artefact cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m classifier.evaluate", description=__doc__)
     parser.add_argument("--data", type=Path, default=default_data(), help="labelled prompts")
     parser.add_argument("--artefact", type=Path, default=default_artefact())
+    parser.add_argument("--folds", action="store_true", help="fit on folds too; takes minutes")
+    parser.add_argument("--report", type=Path, help="where the report goes; beside the artefact")
     chosen = parser.parse_args(arguments)
     try:
         model = artefact.load(chosen.artefact)
-        _, held = labels.split(labels.shared(chosen.data) + labels.own())
+        known, held = labels.split(labels.shared(chosen.data) + labels.own())
     except (artefact.ArtefactError, labels.DataMissing) as error:
         print(f"Cannot evaluate: {error}", file=sys.stderr)
         return 2
     print(f"{chosen.artefact} {model.version}, held-out prompts only\n")
-    print(table(judge(model.scorer, held)))
+    result = judge(model.scorer, held, known=known)
+    print(table(result))
     times = latency(model.scorer)
     print("CPU per prompt: " + ", ".join(f"{n} characters {us} µs" for n, us in times.items()))
+    place = chosen.report or chosen.artefact.parent / "report.html"
+    kept = place.with_name("folds.json")
+    folds: dict[str, Any] = {}
+    if chosen.folds:
+        folds = _folds(model.card, known, held)
+        text = json.dumps({"version": model.version, "figures": folds}, indent=1) + "\n"
+        kept.write_text(text, encoding="utf-8")
+    elif kept.is_file():
+        earlier = json.loads(kept.read_text(encoding="utf-8"))
+        folds = earlier["figures"] if earlier["version"] == model.version else {}
+    place.write_text(
+        report.page(model.card, result, curves(model.scorer, held), folds, times), encoding="utf-8"
+    )
+    print(f"\n{place} written")
     return 0
+
+
+def _folds(card: dict[str, Any], known: Sequence[Prompt], held: Sequence[Prompt]) -> dict[str, Any]:
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    from classifier import evaluate_folds
+
+    withheld = [p for p in held if p.benchmark in labels.WITHHELD]
+
+    def tell(step: str) -> None:
+        print(step, file=sys.stderr, flush=True)
+
+    with threadpool_limits(limits=1):
+        parameters = evaluate_folds.parameters_of(card)
+        found = evaluate_folds.run(known, withheld, parameters, tell)
+    print("\n" + evaluate_folds.table(found))
+    return found
 
 
 if __name__ == "__main__":

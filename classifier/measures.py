@@ -22,6 +22,14 @@ def recovered(need: Floats, small: Floats, strong: Floats) -> Floats:
     return np.asarray(np.concatenate(([0.0], np.cumsum(gap))) / gap.sum(), dtype=float)
 
 
+def quality(need: Floats, small: Floats, strong: Floats, points: int) -> list[float]:
+    """The mean score at `points` strong shares from 0 to 1, the neediest prompts first."""
+    gap = (strong - small)[np.argsort(-need, kind="stable")]
+    reached = np.concatenate(([0.0], np.cumsum(gap))) / len(gap) + small.mean()
+    at = np.round(np.linspace(0, len(gap), points)).astype(int)
+    return [round(float(value), 4) for value in reached[at]]
+
+
 def apgr(need: Floats, small: Floats, strong: Floats) -> float:
     """The mean of PGR over the strong share; 0.5 is chance."""
     return float(recovered(need, small, strong).mean())
@@ -57,5 +65,7 @@ def interval(
     for _ in range(draws):
         rows = rng.integers(0, n, n)
         found.append(measure(*(column[rows] for column in columns)))
+    if np.isnan(found).all():
+        return float("nan"), float("nan")
     low, high = np.nanquantile(found, (0.025, 0.975))
     return float(low), float(high)
