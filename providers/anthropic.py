@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chat.request import Json
-from providers.base import HttpProvider, ModelInfo
+from providers.base import HttpProvider
+from providers.model_info import ModelInfo, rows_of, whole
 
 VERSION = "2023-06-01"
 
@@ -23,9 +24,8 @@ class AnthropicProvider(HttpProvider):
         return self._base + "/models?limit=1000"
 
     def model_infos(self, body: Json) -> list[ModelInfo]:
-        rows = body.get("data", []) if isinstance(body, dict) else []
         return [
-            ModelInfo(row["id"], row.get("max_input_tokens"), row.get("max_tokens"))
-            for row in rows
-            if isinstance(row, dict) and isinstance(row.get("id"), str)
+            ModelInfo(row["id"], whole(row.get("max_input_tokens")), whole(row.get("max_tokens")))
+            for row in rows_of(body, "data")
+            if isinstance(row.get("id"), str)
         ]

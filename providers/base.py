@@ -23,6 +23,7 @@ from dialects.base import OutboundDialect, Parser
 from dialects.framing import Frame
 from providers import http1
 from providers.embeddings import EmbeddingRequest, Embeddings
+from providers.model_info import ModelInfo
 
 MAX_BODY = 64 * 2**20
 """Bytes of a one-shot answer; more is a fault."""
@@ -45,21 +46,6 @@ class ProviderRow:
     models: tuple[str, ...] = ()
     check: str | None = None
     quirks: Mapping[str, Json] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """One model that a provider has. What it does not say is None.
-
-    `context` and `output` (the longest answer) in tokens; `capabilities` in Ollama's words:
-    completion, tools, vision, thinking, embedding. `details`: an Ollama's own row of the model.
-    """
-
-    id: str
-    context: int | None = None
-    output: int | None = None
-    capabilities: frozenset[str] | None = None
-    details: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from providers.base import ModelInfo
+from providers.model_info import ModelInfo
 
 CHAT: Final = frozenset({"completion", "tools"})
 SEES: Final = CHAT | {"vision"}

@@ -6,8 +6,9 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from chat.request import Json
-from providers.base import HttpProvider, ModelInfo
+from providers.base import HttpProvider
 from providers.embeddings import EmbeddingRequest, Embeddings, checked
+from providers.model_info import ModelInfo, rows_of, whole
 
 
 class GeminiProvider(HttpProvider):
@@ -24,16 +25,15 @@ class GeminiProvider(HttpProvider):
         return self._base + "/models?pageSize=1000"
 
     def model_infos(self, body: Json) -> list[ModelInfo]:
-        rows = body.get("models", []) if isinstance(body, dict) else []
         return [
             ModelInfo(
                 row["name"].removeprefix("models/"),
-                row.get("inputTokenLimit"),
-                row.get("outputTokenLimit"),
+                whole(row.get("inputTokenLimit")),
+                whole(row.get("outputTokenLimit")),
                 _capabilities(row),
             )
-            for row in rows
-            if isinstance(row, dict) and isinstance(row.get("name"), str)
+            for row in rows_of(body, "models")
+            if isinstance(row.get("name"), str)
         ]
 
     async def embed(self, request: EmbeddingRequest, model: str) -> Embeddings:

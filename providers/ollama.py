@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chat.request import Json
-from providers.base import HttpProvider, ModelInfo
+from providers.base import HttpProvider
 from providers.embeddings import EmbeddingRequest, Embeddings, checked
+from providers.model_info import ModelInfo, rows_of
 
 
 class OllamaProvider(HttpProvider):
@@ -19,15 +20,14 @@ class OllamaProvider(HttpProvider):
         return self._base + "/api/tags"
 
     def model_infos(self, body: Json) -> list[ModelInfo]:
-        rows = body.get("models", []) if isinstance(body, dict) else []
         return [
             ModelInfo(
                 row["model"].removesuffix(":latest"),
                 capabilities=_capabilities(row.get("capabilities")),
                 details=row,
             )
-            for row in rows
-            if isinstance(row, dict) and isinstance(row.get("model"), str)
+            for row in rows_of(body, "models")
+            if isinstance(row.get("model"), str)
         ]
 
     async def show(self, model: str) -> dict[str, Json]:

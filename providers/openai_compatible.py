@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chat.request import Json
-from providers.base import HttpProvider, ModelInfo
+from providers.base import HttpProvider
 from providers.embeddings import EmbeddingRequest, Embeddings, checked
+from providers.model_info import ModelInfo, rows_of, whole
 
 
 class OpenAiCompatibleProvider(HttpProvider):
@@ -17,11 +18,10 @@ class OpenAiCompatibleProvider(HttpProvider):
 
     def model_infos(self, body: Json) -> list[ModelInfo]:
         # Together answers a bare list, everyone else {"data": [...]}.
-        rows = body if isinstance(body, list) else body.get("data", [])
         return [
-            ModelInfo(row["id"], _context(row), _whole(row.get("max_output")), _capabilities(row))
-            for row in rows
-            if isinstance(row, dict) and isinstance(row.get("id"), str)
+            ModelInfo(row["id"], _context(row), whole(row.get("max_output")), _capabilities(row))
+            for row in rows_of(body, "data")
+            if isinstance(row.get("id"), str)
         ]
 
     async def embed(self, request: EmbeddingRequest, model: str) -> Embeddings:
@@ -39,26 +39,22 @@ class OpenAiCompatibleProvider(HttpProvider):
         rows = answer.get("data")
         vectors = None
         if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
-            ordered = sorted(rows, key=lambda row: _whole(row.get("index")) or 0)
+            ordered = sorted(rows, key=lambda row: whole(row.get("index")) or 0)
             vectors = [row.get("embedding") for row in ordered]
         usage = answer.get("usage")
         tokens = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-        return Embeddings(checked(vectors, request), _whole(tokens))
-
-
-def _whole(value: Json) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return Embeddings(checked(vectors, request), whole(tokens))
 
 
 def _context(row: dict[str, Json]) -> int | None:
     """OpenRouter, Together and Groq, vLLM, and llama.cpp each have a word for it."""
     meta = row.get("meta")
     return (
-        _whole(row.get("context_length"))
-        or _whole(row.get("context_window"))
-        or _whole(row.get("max_model_len"))
+        whole(row.get("context_length"))
+        or whole(row.get("context_window"))
+        or whole(row.get("max_model_len"))
         or (
-            _whole(meta.get("n_ctx")) or _whole(meta.get("n_ctx_train"))
+            whole(meta.get("n_ctx")) or whole(meta.get("n_ctx_train"))
             if isinstance(meta, dict)
             else None
         )
@@ -73,7 +69,8 @@ def _capabilities(row: dict[str, Json]) -> frozenset[str] | None:
     if not isinstance(architecture, dict) or not isinstance(parameters, list):
         return None
     found = {"completion"}
-    if "image" in (architecture.get("input_modalities") or ()):
+    seen = architecture.get("input_modalities")
+    if isinstance(seen, list) and "image" in seen:
         found.add("vision")
     if "tools" in parameters:
         found.add("tools")

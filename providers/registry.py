@@ -25,8 +25,9 @@ from dialects.ollama import OllamaDialect
 from dialects.openai import OpenAiDialect, OpenAiQuirks
 from providers import facts, http1
 from providers.anthropic import AnthropicProvider
-from providers.base import Health, HttpProvider, ModelInfo, ProviderRow
+from providers.base import Health, HttpProvider, ProviderRow
 from providers.gemini import GeminiProvider
+from providers.model_info import ModelInfo
 from providers.ollama import OllamaProvider
 from providers.openai_compatible import OpenAiCompatibleProvider
 
@@ -172,7 +173,7 @@ class Registry:
     async def _look_at(self, provider: HttpProvider) -> None:
         health = await provider.check()
         self.health[provider.name] = health
-        if health.state == "connected" and not provider.row.models:
+        if health.state == "connected":
             try:
                 self.found[provider.name] = tuple(await provider.models())
             except UpstreamError:
@@ -198,12 +199,17 @@ class Registry:
                         *((provider.row.default_model,) if provider.row.default_model else ()),
                         *provider.row.fallback_models,
                         *provider.row.models,
-                        *(info.id for info in self.found.get(name, ())),
+                        # Names that were configured are the only ones; what their upstream
+                        # says of them is kept all the same.
+                        *(() if provider.row.models else self._listed(name)),
                     )
                 )
             )
             for name, provider in self.providers.items()
         }
+
+    def _listed(self, provider: str) -> tuple[str, ...]:
+        return tuple(info.id for info in self.found.get(provider, ()))
 
     def info(self, provider: str, model: str) -> ModelInfo:
         """What its upstream says of a model, completed by what is known of its family."""

@@ -16,7 +16,7 @@ from chat.request import ChatRequest
 from chat.trace import Trace
 from gateway.engine.routing import Target
 from gateway.services import Services
-from providers.base import ModelInfo
+from providers.model_info import ModelInfo
 
 OWNER = "pointsman"
 TAG = ":latest"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from providers.base import ModelInfo
 from providers.facts import completed
-from tests.doors.upstreams import provider
+from providers.model_info import ModelInfo
+from tests.doors.upstreams import KINDS, provider
 from tests.replay.gateway import Running, running, settings
 from tests.replay.server import ReplayServer
 
@@ -58,6 +58,19 @@ async def test_a_route_can_what_one_of_its_targets_can() -> None:
     assert told["capabilities"] == ["completion", "tools", "vision"]
 
 
+async def test_what_an_upstream_says_of_a_configured_model_is_heard() -> None:
+    """As llama.cpp tells the context that it was started with."""
+    async with ReplayServer() as upstream:
+        upstream.answers["/v1/models"] = (
+            b'{"data": [{"id": "m", "meta": {"n_ctx": 1024, "n_ctx_train": 9}}, {"id": "other"}]}'
+        )
+        tree = provider("openai", upstream.url, models=["m"], check="/models")
+        async with running(settings(providers={"lab": tree})) as gateway:
+            assert await names(gateway) == ["auto", "lab/m"]
+            async with gateway.session.get(gateway.url + "/v1/models/lab/m") as response:
+                assert (await response.json())["context_length"] == 1024
+
+
 @pytest.mark.parametrize(
     ("info", "context", "capabilities"),
     [
@@ -79,3 +92,17 @@ def test_an_upstreams_own_word_wins_over_the_table(
     assert found.context == context
     assert found.capabilities == capabilities
     assert found.output <= context
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "body", [b"7", b"null", b"{}", b'{"data": 7, "models": 7}', b"[7]", b'"x"']
+)
+async def test_a_list_that_makes_no_sense_is_an_empty_list(kind: str, body: bytes) -> None:
+    async with ReplayServer() as upstream:
+        for path in ("/v1/models", "/v1/models?limit=1000", "/v1beta/models", "/api/tags"):
+            upstream.answers[path] = body
+        tree = provider(kind, upstream.url, models=[], default_model="d")
+        async with running(settings(providers={"lab": tree})) as gateway:
+            assert await gateway.services.registry.providers["lab"].models() == []
+            assert await names(gateway) == ["auto", "lab/d"]
