@@ -183,7 +183,8 @@ class Walker:
             )
         rests = [rest for target in plan.targets if (rest := self._rests.resting(target.name))]
         if not rests:
-            return NoTargetLeft("The plan is empty.")
+            # Woken between the look at it and this one.
+            return NoTargetLeft("Nobody of the plan could be asked just now. Ask again.")
         first = min(rests, key=lambda rest: rest.seconds)
         failure = NoTargetLeft(
             f"Every target rests after a failure. The next one wakes in {first.seconds:.0f} s: "

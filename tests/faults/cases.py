@@ -205,9 +205,9 @@ ODD_ANSWERS = (
     of_stream("empty 200", lambda _: [chunked(b"", SSE)], BROKEN, lambda _: [answer(b"", JSON)]),
     Fault(
         "slow first byte",
-        lambda language: [5.0, chunked(streamed(language), SSE)],
+        lambda language: [20.0, chunked(streamed(language), SSE)],
         SILENT,
-        lambda language: [5.0, answer(language.body(TEXT), JSON)],
+        lambda language: [20.0, answer(language.body(TEXT), JSON)],
         SILENT,
     ),
     of_stream(

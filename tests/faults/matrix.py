@@ -16,19 +16,16 @@ import aiohttp
 import orjson
 from prometheus_client.samples import Sample
 
-from tests.faults.cases import Fault, Finished, Left, Outcome, Seen, Unseen, streamed
+from tests.faults.cases import SILENT, Fault, Finished, Left, Outcome, Seen, Unseen, streamed
 from tests.faults.language import JSON, SSE, Door
 from tests.faults.upstream import RawUpstream, answer, chunked, upstream
 from tests.replay.gateway import Running, running, settings
 
 GOOD = "good"
-LIMITS = {
-    "backoff_ms": 1,
-    "first_event_s": 0.3,
-    "idle_s": 0.3,
-    "one_shot_s": 0.4,
-    "total_s": 3,
-}
+SHORT_S = 0.6
+"""A limit that is met; long enough for a healthy answer on a busy machine."""
+LONG_S = 15.0
+"""One that is not."""
 ENOUGH = 2000
 """Bytes after which the caller of an endless stream leaves."""
 
@@ -52,7 +49,7 @@ async def run(fault: Fault, door: Door, *, stream: bool, fallback: bool) -> str:
     """Asks once; the outcome in a few words. AssertionError when something does not hold."""
     files, tasks = _files(), len(asyncio.all_tasks())
     outcome = fault.streamed if stream else fault.answered
-    async with _parts(fault, door, fallback=fallback) as (gateway, bad, good):
+    async with _parts(fault, door, outcome, fallback=fallback) as (gateway, bad, good):
         heard = await _asked(gateway, door, stream=stream, leave=isinstance(outcome, Left))
         word = _judged(heard, outcome, stream=stream, fallback=fallback, door=door)
         await _settled(gateway, bad)
@@ -65,7 +62,7 @@ async def run(fault: Fault, door: Door, *, stream: bool, fallback: bool) -> str:
 
 @asynccontextmanager
 async def _parts(
-    fault: Fault, door: Door, *, fallback: bool
+    fault: Fault, door: Door, outcome: Outcome, *, fallback: bool
 ) -> AsyncGenerator[tuple[Running, RawUpstream, RawUpstream], None]:
     wire = door.upstream
     async with AsyncExitStack() as stack:
@@ -86,11 +83,19 @@ async def _parts(
                 "hard": row | {"base_url": address + base, "models": ["m"]},
                 "easy": row | {"base_url": good.url + base, "models": ["m"]},
             },
-            attempts=LIMITS,
+            attempts=_limits(outcome),
             routes={"auto": {"local": ["easy/m"] if fallback else [], "strong": ["hard/m"]}},
         )
         gateway = await stack.enter_async_context(running(given))
         yield gateway, bad, good
+
+
+def _limits(outcome: Outcome) -> dict[str, float]:
+    """Only the limit that the fault runs into is short."""
+    first = SHORT_S if outcome == SILENT else LONG_S
+    idle = SHORT_S if outcome == Seen("timeout") else LONG_S
+    limits = {"first_event_s": first, "idle_s": idle, "one_shot_s": first, "total_s": 20}
+    return limits | {"backoff_ms": 1, "commit_after_s": LONG_S}
 
 
 async def _asked(gateway: Running, door: Door, *, stream: bool, leave: bool) -> Heard:
