@@ -8,7 +8,7 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format train evaluate promote rollback smoke bench lock clean
+.PHONY: help install run test check format train evaluate promote rollback smoke faults bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ rollback: $(STAMP) ## Go back to the artefact before the last promotion
 
 smoke: $(STAMP) ## Ask the running gateway and show each chunk as it comes
 	$(BIN)/python test_streaming.py
+
+faults: $(STAMP) ## Play every upstream fault at three doors; writes docs/faults.md
+	$(BIN)/python -m tests.faults
 
 bench: $(STAMP) ## CPU, latency and memory beside a bare proxy and nginx; writes bench/README.md
 	$(BIN)/python -m bench
