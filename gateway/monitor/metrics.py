@@ -33,7 +33,7 @@ class Metrics:
         self.errors = Counter(
             "pointsman_errors",
             "Failed requests by kind of error.",
-            ("door", "kind"),
+            ("door", *target, "kind"),
             registry=self.registry,
         )
         self.tokens = Counter(
@@ -51,7 +51,7 @@ class Metrics:
         self.fallbacks = Counter(
             "pointsman_fallbacks",
             "Attempts that failed unseen and were followed by another.",
-            ("route",),
+            target,
             registry=self.registry,
         )
         self.first_token = Histogram(
@@ -134,10 +134,14 @@ class Metrics:
             children.input_tokens.inc(usage.input_tokens)
         if usage.output_tokens:
             children.output_tokens.inc(usage.output_tokens)
-        if trace.steps:
-            self.fallbacks.labels(trace.route).inc(len(trace.steps))
+        for step in trace.steps:
+            left, _, other = step.target.partition("/")
+            named = other if self._known_model(left, other) else OTHER
+            self.fallbacks.labels(left, named, trace.route).inc()
         if settlement.error is not None:
-            self.errors.labels(settlement.door, settlement.error).inc()
+            self.errors.labels(
+                settlement.door, provider, model, trace.route, settlement.error
+            ).inc()
 
 
 class _Children:

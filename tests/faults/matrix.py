@@ -225,7 +225,7 @@ def _counted(
     assert bad.asked == (asked if fault.reaches else 0)
     assert good.asked == (1 if moved_on else 0)
     steps = int(asked) if isinstance(outcome, Unseen) and outcome.fallback else 0
-    assert gateway.counted("pointsman_fallbacks_total", route="auto") == steps
+    assert gateway.summed("pointsman_fallbacks_total", route="auto") == steps
     errors = sum(sample.value for sample in _samples(gateway, "pointsman_errors"))
     assert errors == (1 if heard.error else 0)
 

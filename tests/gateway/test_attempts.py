@@ -48,7 +48,8 @@ async def test_a_target_that_goes_on_failing_is_followed_by_the_next() -> None:
         assert answer.route["target"] == "easy/m"
         assert len(answer.route["fallbacks"]) == 2
         assert len(one.received) == 2
-        assert gateway.counted("pointsman_fallbacks_total", route="auto") == 2
+        left = {"provider": "hard", "model": "other", "route": "auto"}
+        assert gateway.counted("pointsman_fallbacks_total", **left) == 2
 
 
 BROKEN_BEFORE_THE_FIRST_EVENT = {
@@ -149,6 +150,9 @@ async def test_a_cut_stream_is_not_a_success(play: Play) -> None:
         assert not two.received
         labels = {"provider": "hard", "model": "other", "route": "auto", "outcome": "failed"}
         assert gateway.counted("pointsman_requests_total", **labels) == 1
+        where = {"provider": "hard", "model": "other", "route": "auto"}
+        kind = {"door": "complete", "kind": "upstream_error"}
+        assert gateway.counted("pointsman_errors_total", **where, **kind) == 1
 
 
 async def test_a_stream_that_stalls_is_told_after_the_idle_limit() -> None:

@@ -30,6 +30,15 @@ class Running:
             raw = await response.read()
             return Answer(response.status, response.headers, raw)
 
+    def summed(self, name: str, **labels: str) -> float:
+        """Sum over all samples that have these labels."""
+        return sum(
+            sample.value
+            for family in self.services.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
     def counted(self, name: str, **labels: str) -> float:
         """A sample of the metrics, 0 when it is not there."""
         return self.services.metrics.registry.get_sample_value(name, labels) or 0.0
