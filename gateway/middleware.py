@@ -7,7 +7,6 @@ import random
 import re
 from collections.abc import Callable
 
-import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -22,6 +21,7 @@ from chat.errors import (
     TooLarge,
     UpstreamError,
 )
+from dialects.ascii_json import ascii_json
 from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
 
@@ -79,7 +79,7 @@ def error_response(error: GatewayError, dialect: InboundDialect, request_id: str
         headers["Allow"] = error.code
     return web.Response(
         status=error.status,
-        body=orjson.dumps(dialect.render_error(error)),
+        body=ascii_json(dialect.render_error(error)),
         content_type="application/json",
         headers=headers,
     )

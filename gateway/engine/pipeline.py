@@ -15,13 +15,13 @@ from chat.errors import Broken, GatewayError, TooLarge
 from chat.events import Usage
 from chat.request import Text, ToolResult
 from chat.trace import Trace
+from dialects.ascii_json import ascii_json
 from dialects.base import Now, Renderer
 from gateway.engine.attempts import Walker
 from gateway.engine.ports import Asked, Recorder
 from gateway.engine.routing import Router, Target
 from gateway.engine.run import Quiet, Run
 from gateway.engine.speak import (
-    packed,
     relayed,
     relayed_whole,
     relays,
@@ -177,4 +177,4 @@ class Pipeline:
             body = await relayed_whole(asked, provider, model, run)
         else:
             body = await translated_whole(asked, provider, model, run.closing, run, self._now)
-        return packed(body)
+        return ascii_json(body)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TypeGuard
 
-import orjson
-
 from chat.errors import Broken, UpstreamError
 from chat.events import Batch, Finish, Start, Usage
 from chat.fold import Folder
@@ -168,15 +166,3 @@ async def translated_whole(
     folder.feed(events)
     progress.usage = folder.usage
     return asked.dialect.render_response(asked.request, folder.response(), closing(), now)
-
-
-def packed(body: Json) -> bytes:
-    """JSON in ASCII: some clients split lines where Unicode does (PROTOCOLS 0.6)."""
-    raw = orjson.dumps(body)
-    if raw.isascii():
-        return raw
-    return (
-        raw.replace(b"\xc2\x85", b"\\u0085")
-        .replace(b"\xe2\x80\xa8", b"\\u2028")
-        .replace(b"\xe2\x80\xa9", b"\\u2029")
-    )
