@@ -11,8 +11,10 @@ LINES = {"router": "#0b62a4", "length": "#b8860b", "oracle": "#888888"}
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
   color: #1d2329; background: #fff; }
-table { border-collapse: collapse; font-size: 13px; margin: 1rem 0; display: block; overflow-x: auto; }
-th, td { padding: .2rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #dde3e8; }
+table { border-collapse: collapse; font-size: 13px; margin: 1rem 0;
+  display: block; overflow-x: auto; }
+th, td { padding: .2rem .6rem; text-align: right; white-space: nowrap;
+  border-bottom: 1px solid #dde3e8; }
 th:first-child, td:first-child { text-align: left; }
 tr.lost td { background: #fff1e6; }
 figure { display: inline-block; margin: .5rem; }
