@@ -65,8 +65,8 @@ bench: $(STAMP) ## CPU, latency and memory beside a bare proxy and nginx; writes
 lock: $(STAMP) ## Resolve the dependencies again and write requirements/
 	$(UV) $(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(UV) $(COMPILE) --no-deps requirements/no-deps.in -o requirements/no-deps.txt
-	$(UV) $(COMPILE) --extra local --extra train --extra dev --extra clients pyproject.toml -o requirements/all.txt
-	$(UV) $(COMPILE) --extra local pyproject.toml -c requirements/all.txt -o requirements/run.txt
+	$(UV) $(COMPILE) --extra local --extra postgres --extra otel --extra train --extra dev --extra clients pyproject.toml -o requirements/all.txt
+	$(UV) $(COMPILE) --extra local --extra postgres --extra otel pyproject.toml -c requirements/all.txt -o requirements/run.txt
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 clean: ## Remove the environment and what the service wrote
