@@ -26,7 +26,7 @@ A dialect renders `kind`, `status`, `message`, `param` and `code` in its own wor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -49,6 +49,8 @@ class GatewayError(Exception):
         self.param = param
         self.code = code
         self.retry_after = retry_after
+        self.headers: Mapping[str, str] = {}
+        """More headers for the answer."""
 
 
 class BadRequest(GatewayError):

@@ -35,3 +35,5 @@ class Trace:
     queue_ms: float | None = None
     first_token_ms: float | None = None
     total_ms: float | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    """More headers for the answer."""

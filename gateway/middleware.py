@@ -24,8 +24,10 @@ from chat.errors import (
 from dialects.ascii_json import ascii_json
 from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
+from gateway.engine.ports import OPEN, Caller
 
 REQUEST_ID = web.RequestKey("request_id", str)
+CALLER = web.RequestKey("caller", Caller)
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 OWN = CompleteDialect()
 MAX_RETRY_AFTER = 60.0
@@ -33,8 +35,17 @@ MAX_RETRY_AFTER = 60.0
 
 log = logging.getLogger("pointsman.door")
 
+Identify = Callable[[web.Request], Caller]
+"""Who asks. Raises NotIdentified or NotAllowed."""
 
-def door(dialect_of: Callable[[web.Request], InboundDialect | None]) -> Middleware:
+
+def anybody(request: web.Request) -> Caller:
+    return OPEN
+
+
+def door(
+    dialect_of: Callable[[web.Request], InboundDialect | None], identify: Identify = anybody
+) -> Middleware:
     """`dialect_of`: request -> the language in which its errors are told; None for our own."""
 
     @web.middleware
@@ -48,6 +59,7 @@ def door(dialect_of: Callable[[web.Request], InboundDialect | None]) -> Middlewa
         )
         request[REQUEST_ID] = request_id
         try:
+            request[CALLER] = identify(request)
             if request.path.startswith("//"):
                 handler = await _one_slash(request)
             return await handler(request)
@@ -75,6 +87,7 @@ def error_response(error: GatewayError, dialect: InboundDialect, request_id: str
     if error.retry_after is not None:
         wait = min(error.retry_after, MAX_RETRY_AFTER)
         headers["Retry-After"] = str(max(1, round(wait)))
+    headers.update(error.headers)
     if isinstance(error, MethodNotAllowed) and error.code:
         headers["Allow"] = error.code
     return web.Response(

@@ -13,12 +13,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from chat.errors import GatewayError, Limit, NoTargetLeft, Timeout, UpstreamError
 from chat.trace import Step, Trace
+from gateway.engine.attempt import Attempt
 from gateway.engine.budget import RetryBudget
 from gateway.engine.ports import Recorder, Rests
 from gateway.engine.routing import Plan, Target
 from gateway.settings import Attempts
 
-Ask = Callable[[Target], Awaitable[bytes]]
+Ask = Callable[[Attempt], Awaitable[bytes]]
 """Makes one attempt: the first bytes for the caller, or UpstreamError."""
 
 LOOKS = 4
@@ -46,9 +47,16 @@ class Walker:
         self.look_s = min(settings.commit_after_s, settings.idle_s, settings.write_s) / LOOKS
 
     async def commit(
-        self, plan: Plan, ask: Ask, trace: Trace, *, stream: bool, began: float
-    ) -> tuple[Target, bytes]:
-        """The target that committed, and its first bytes.
+        self,
+        plan: Plan,
+        ask: Ask,
+        trace: Trace,
+        attempts: list[Attempt],
+        *,
+        stream: bool,
+        began: float,
+    ) -> tuple[Attempt, bytes]:
+        """The attempt that committed, and its first bytes. Each one made is added to `attempts`.
 
         Raises NoTargetLeft, or the caller's own mistake as the upstream names it. `began` is
         when the request came, by the clock; for a stream the first bytes have to come in time,
@@ -69,10 +77,14 @@ class Walker:
                 trace.target = target.name
                 trace.provider = target.provider.name
                 trace.model = target.model
+                attempt = Attempt(target, self._clock(), probe)
+                attempts.append(attempt)
                 try:
-                    first = await (self._in_time(ask, target, deadline) if stream else ask(target))
+                    first = await (
+                        self._in_time(ask, attempt, deadline) if stream else ask(attempt)
+                    )
                 except UpstreamError as error:
-                    self.failed(target, error, probe)
+                    self.failed(attempt, error)
                     if not error.fallback:
                         raise
                     last = error
@@ -81,32 +93,39 @@ class Walker:
                     if not (error.retryable or patient) or self._clock() >= deadline:
                         break
                 except BaseException:
-                    self.left(target, probe)
+                    self.left(attempt)
                     raise
                 else:
                     if probe:
                         self._rests.answered(target.name, probe)
-                    trace.first_token_ms = (self._clock() - began) * 1000
-                    return target, first
+                        attempt.probe = 0
+                    attempt.first_at = now = self._clock()
+                    trace.first_token_ms = (now - began) * 1000
+                    return attempt, first
             if self._clock() >= deadline:
                 break
         raise self._nobody(plan, last)
 
-    def failed(self, target: Target, error: UpstreamError, probe: int = 0) -> None:
+    def failed(self, attempt: Attempt, error: UpstreamError) -> None:
         """One attempt ended so."""
-        self._recorder.attempt(target.provider.name, target.model, error.kind)
-        self._rests.failed(target.name, error, probe)
+        attempt.error = error.message
+        self._ended(attempt, error.kind)
+        self._rests.failed(attempt.target.name, error, attempt.probe)
 
-    def succeeded(self, target: Target) -> None:
+    def succeeded(self, attempt: Attempt) -> None:
         """One attempt gave its whole answer."""
-        self._recorder.attempt(target.provider.name, target.model, "finished")
+        self._ended(attempt, "finished")
         if not self._rests.calm():
-            self._rests.succeeded(target.name)
+            self._rests.succeeded(attempt.target.name)
 
-    def left(self, target: Target, probe: int = 0) -> None:
+    def left(self, attempt: Attempt) -> None:
         """One attempt was given up: its caller left, or the gateway stops."""
-        self._recorder.attempt(target.provider.name, target.model, "cancelled")
-        self._rests.left(target.name, probe)
+        self._ended(attempt, "cancelled")
+        self._rests.left(attempt.target.name, attempt.probe)
+
+    def _ended(self, attempt: Attempt, outcome: str) -> None:
+        attempt.outcome, attempt.ended = outcome, self._clock()
+        self._recorder.attempt(attempt.target.provider.name, attempt.target.model, outcome)
 
     def _awake(self, plan: Plan, trace: Trace) -> tuple[Sequence[Target], bool]:
         """The targets that do not rest. When all rest, those whose rest is only our own
@@ -130,7 +149,7 @@ class Walker:
             return awake, False
         return cautious, True
 
-    async def _in_time(self, ask: Ask, target: Target, deadline: float) -> bytes:
+    async def _in_time(self, ask: Ask, attempt: Attempt, deadline: float) -> bytes:
         """A bare timer: asyncio.timeout would cost 3 µs more for each request."""
         limit = min(self.settings.first_event_s, max(deadline - self._clock(), 0.001))
         task = asyncio.current_task()
@@ -144,12 +163,12 @@ class Walker:
 
         timer = asyncio.get_running_loop().call_later(limit, expire)
         try:
-            return await ask(target)
+            return await ask(attempt)
         except asyncio.CancelledError:
             if not late or task.uncancel() > 0:
                 raise
             raise Timeout(
-                f"{target.name} gave no first event in {limit:.3g} s.", code="first_event"
+                f"{attempt.target.name} gave no first event in {limit:.3g} s.", code="first_event"
             ) from None
         except UpstreamError:
             if late:

@@ -12,14 +12,14 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from chat.errors import Broken, GatewayError, TooLarge
-from chat.events import Usage
 from chat.request import Text, ToolResult
 from chat.trace import Trace
 from dialects.ascii_json import ascii_json
 from dialects.base import Now, Renderer
+from gateway.engine.attempt import Attempt
 from gateway.engine.attempts import Walker
-from gateway.engine.ports import Asked, Recorder
-from gateway.engine.routing import Router, Target
+from gateway.engine.ports import Admission, Asked, Recorder
+from gateway.engine.routing import Router
 from gateway.engine.run import Quiet, Run
 from gateway.engine.speak import (
     relayed,
@@ -42,6 +42,7 @@ class Pipeline:
         recorder: Recorder,
         *,
         message_limit: int,
+        admission: Admission | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Now = time.time,
     ) -> None:
@@ -49,6 +50,7 @@ class Pipeline:
         self.walker = walker
         self.recorder = recorder
         self._message_limit = message_limit
+        self._admission = admission
         self.clock = clock
         self._now = now
         self.running: set[Run] = set()
@@ -88,11 +90,13 @@ class Pipeline:
             run.watched(quiet)
             try:
                 first = await self._committed(run, self._opened)
-                assert run.pieces is not None
+                assert run.committed is not None
+                pieces = run.committed.pieces
+                assert pieces is not None
                 run.writing = True
                 yield first
                 run.writing = False
-                async for piece in run.pieces:
+                async for piece in pieces:
                     run.writing = True
                     yield piece
                     run.writing = False
@@ -112,8 +116,8 @@ class Pipeline:
                 log.exception("a fault of ours", extra={"fields": {"request_id": trace.request_id}})
                 run.failed(GatewayError("The gateway failed. The log has the request's id."))
             finally:
-                if run.pieces is not None:
-                    await run.pieces.aclose()
+                if run.committed is not None and run.committed.pieces is not None:
+                    await run.committed.pieces.aclose()
             if run.failure is not None:
                 run.writing = True
                 yield run.voice().fail(run.failure)
@@ -123,21 +127,29 @@ class Pipeline:
         asked = run.asked
         return asked.dialect.renderer(asked.request, run.trace.request_id, model, self._now)
 
-    async def _committed(self, run: Run, ask: Callable[[Run, Target], Awaitable[bytes]]) -> bytes:
+    async def _committed(self, run: Run, ask: Callable[[Run, Attempt], Awaitable[bytes]]) -> bytes:
         """The first bytes for the caller: of a stream, or the whole body."""
         asked = run.asked
-        self._admit(asked)
+        self._measure(asked)
+        if self._admission is not None:
+            grant = self._admission.admit(asked, run.trace)
+            asked.grant = await grant if isinstance(grant, Awaitable) else grant
         plan = await self._router.plan(asked.request, run.trace)
+        if asked.grant is not None:
+            reserved = asked.grant.reserve(asked.request, plan.targets)
+            if reserved is not None:
+                await reserved
         run.committed, first = await self.walker.commit(
             plan,
-            lambda target: ask(run, target),
+            lambda attempt: ask(run, attempt),
             run.trace,
+            run.attempts,
             stream=asked.request.stream,
             began=run.began,
         )
         return first
 
-    def _admit(self, asked: Asked) -> None:
+    def _measure(self, asked: Asked) -> None:
         size = 0
         for message in asked.request.messages:
             for part in message.parts:
@@ -149,32 +161,30 @@ class Pipeline:
                 param="message" if "message" in asked.body else "messages",
             )
 
-    async def _opened(self, run: Run, target: Target) -> bytes:
-        """The first bytes of a stream; the others wait in `run.pieces`."""
-        pieces = self._pieces(run, target)
+    async def _opened(self, run: Run, attempt: Attempt) -> bytes:
+        """The first bytes of a stream; the others wait in the attempt's `pieces`."""
+        pieces = self._pieces(run, attempt)
         try:
             first = await anext(pieces)
         except StopAsyncIteration:
-            raise Broken(f"{target.name} gave an empty answer.", code="cut") from None
+            raise Broken(f"{attempt.target.name} gave an empty answer.", code="cut") from None
         except BaseException:
             await pieces.aclose()
             raise
-        run.pieces = pieces
+        attempt.pieces = pieces
         return first
 
-    def _pieces(self, run: Run, target: Target) -> AsyncGenerator[bytes, None]:
-        asked, provider, model = run.asked, target.provider, target.model
-        run.usage = Usage()
-        run.renderer = renderer = self.renderer(run, model)
+    def _pieces(self, run: Run, attempt: Attempt) -> AsyncGenerator[bytes, None]:
+        asked, provider, model = run.asked, attempt.target.provider, attempt.target.model
+        attempt.renderer = renderer = self.renderer(run, model)
         if relays(asked, provider):
-            return relayed(asked, provider, model, run)
-        return translated(asked, provider, model, renderer, run.closing, run)
+            return relayed(asked, provider, model, attempt)
+        return translated(asked, provider, model, renderer, run.closing, attempt)
 
-    async def _whole(self, run: Run, target: Target) -> bytes:
-        asked, provider, model = run.asked, target.provider, target.model
-        run.usage = Usage()
+    async def _whole(self, run: Run, attempt: Attempt) -> bytes:
+        asked, provider, model = run.asked, attempt.target.provider, attempt.target.model
         if relays(asked, provider):
-            body = await relayed_whole(asked, provider, model, run)
+            body = await relayed_whole(asked, provider, model, attempt)
         else:
-            body = await translated_whole(asked, provider, model, run.closing, run, self._now)
+            body = await translated_whole(asked, provider, model, run.closing, attempt, self._now)
         return ascii_json(body)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chat.errors import UpstreamError
 from chat.events import Batch, Usage
@@ -12,6 +12,26 @@ from chat.request import ChatRequest, Json
 from chat.trace import Trace
 from dialects.base import InboundDialect, OutboundDialect
 from dialects.framing import Frame
+
+if TYPE_CHECKING:
+    from gateway.engine.attempt import Attempt
+    from gateway.engine.routing import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. What he may do is kept with his accounts, under his id."""
+
+    id: str
+    """Of an app code, never the code itself; "open" for the local mode without keys, "admin"."""
+    name: str
+    admin: bool = False
+    priority: int = 0
+    """The higher goes first where callers wait."""
+
+
+OPEN = Caller("open", "open")
+"""Anybody, where no key is asked for."""
 
 
 @dataclass(slots=True)
@@ -22,6 +42,36 @@ class Asked:
     request: ChatRequest
     body: dict[str, Json]
     """As the caller sent it; a dialect that both ends speak passes it on."""
+    caller: Caller = OPEN
+    grant: Grant | None = None
+    """Given by the Admission."""
+
+
+class Grant(Protocol):
+    """What one request was let in with. Settled exactly once, when the request ends."""
+
+    def reserve(self, request: ChatRequest, targets: Sequence[Target]) -> Awaitable[None] | None:
+        """Before anybody is asked: sets aside the most that this may cost. Nothing to await
+        where it is known in memory. Raises BudgetReached or LimitReached."""
+        ...
+
+    def settle(self, attempts: Sequence[Attempt]) -> None:
+        """Gives back what was not used; attempts that failed cost, too."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """For the answer: x-ratelimit-* and the like."""
+        ...
+
+
+class Admission(Protocol):
+    """Who may ask what, and how much of it."""
+
+    def admit(self, asked: Asked, trace: Trace) -> Grant | Awaitable[Grant] | None:
+        """None where nothing limits this caller. Raises NotAllowed, LimitReached,
+        BudgetReached or QueueFull."""
+        ...
 
 
 class Provider(Protocol):
@@ -111,6 +161,9 @@ class Settlement:
     committed: bool
     error: str | None = None
     """kind of the error."""
+    caller: Caller = OPEN
+    attempts: Sequence[Attempt] = ()
+    """All of them, in the order in which they began."""
 
 
 class Recorder(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,8 @@ from chat.errors import Draining, GatewayError, Timeout, UpstreamError
 from chat.events import Usage
 from chat.trace import Trace
 from dialects.base import Renderer
+from gateway.engine.attempt import Attempt
 from gateway.engine.ports import Asked, Settlement
-from gateway.engine.routing import Target
 from gateway.settings import Attempts
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Run:
 
     __slots__ = (
         "asked",
+        "attempts",
         "began",
         "clock",
         "committed",
@@ -35,17 +36,14 @@ class Run:
         "interruption",
         "limits",
         "moved_at",
+        "opener",
         "outcome",
-        "pieces",
         "pipeline",
         "quiet",
-        "renderer",
-        "seen",
         "seen_then",
         "task",
         "told",
         "trace",
-        "usage",
         "watch",
         "writing",
         "wrote_then",
@@ -58,17 +56,17 @@ class Run:
         self.clock = pipeline.clock
         self.limits: Attempts = pipeline.walker.settings
         self.began = pipeline.clock()
-        self.usage = Usage()
-        self.renderer: Renderer | None = None
-        self.pieces: AsyncGenerator[bytes, None] | None = None
-        self.committed: Target | None = None
+        self.attempts: list[Attempt] = []
+        self.committed: Attempt | None = None
         self.interruption: GatewayError | None = None
         self.outcome = "cancelled"
         self.failure: GatewayError | None = None
         self.task = asyncio.current_task()
         self.quiet: Quiet | None = None
+        self.opener: Renderer | None = None
+        """Who speaks before anybody was asked."""
         self.told = False
-        self.seen = self.seen_then = 0
+        self.seen_then = 0
         self.moved_at = self.began
         self.writing = self.wrote_then = False
         self.watch: asyncio.TimerHandle | None = None
@@ -125,9 +123,10 @@ class Run:
 
     def _look(self) -> None:
         limits, now = self.limits, self.clock()
+        seen = self.committed.seen if self.committed is not None else 0
         # A caller who took his piece at last has moved, too.
-        if self.seen != self.seen_then or self.writing != self.wrote_then:
-            self.seen_then, self.wrote_then, self.moved_at = self.seen, self.writing, now
+        if seen != self.seen_then or self.writing != self.wrote_then:
+            self.seen_then, self.wrote_then, self.moved_at = seen, self.writing, now
         still = now - self.moved_at
         if self.writing:
             if still >= limits.write_s:
@@ -135,7 +134,7 @@ class Run:
                 self._break_off(None)
                 return
         elif self.committed is not None and still >= limits.idle_s:
-            name = self.committed.name
+            name = self.committed.target.name
             self._break_off(Timeout(f"{name} said nothing for {still:.3g} s.", code="idle"))
             return
         elif self.quiet is not None and (
@@ -153,9 +152,12 @@ class Run:
 
     def voice(self) -> Renderer:
         """Who speaks to the caller, also when nobody was asked yet."""
-        if self.renderer is None:
-            self.renderer = self.pipeline.renderer(self, self.asked.request.model)
-        return self.renderer
+        speaker = self.committed or (self.attempts[-1] if self.attempts else None)
+        if speaker is not None and speaker.renderer is not None:
+            return speaker.renderer
+        if self.opener is None:
+            self.opener = self.pipeline.renderer(self, self.asked.request.model)
+        return self.opener
 
     def __enter__(self) -> Run:
         self.pipeline.running.add(self)
@@ -177,15 +179,19 @@ class Run:
         elif self.outcome == "cancelled" and self.committed is not None:
             self.pipeline.walker.left(self.committed)
         self.pipeline.running.discard(self)
-        trace = self.trace
+        trace, asked, attempts = self.trace, self.asked, self.attempts
         trace.total_ms = (self.clock() - self.began) * 1000
         self.pipeline.recorder.settle(
             Settlement(
                 outcome=self.outcome,
-                door=self.asked.dialect.name,
+                door=asked.dialect.name,
                 trace=trace,
-                usage=self.usage,
+                usage=attempts[-1].usage if attempts else Usage(),
                 committed=self.committed is not None,
                 error=self.failure.kind if self.failure else None,
+                caller=asked.caller,
+                attempts=attempts,
             )
         )
+        if asked.grant is not None:
+            asked.grant.settle(attempts)

@@ -20,7 +20,7 @@ from dialects.complete import CompleteDialect
 from dialects.ollama import OllamaDialect, OllamaGenerateDialect
 from dialects.openai import OpenAiDialect
 from gateway.engine.ports import Asked
-from gateway.middleware import REQUEST_ID
+from gateway.middleware import CALLER, REQUEST_ID
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import TAG, untagged
 from gateway.routes.ollama import loaded
@@ -83,17 +83,18 @@ def serve_chat(
 
 async def answered(request: web.Request, asked: Asked, trace: Trace) -> web.StreamResponse:
     """The pipeline's answer. Raises GatewayError only before the first bytes are sent."""
+    asked.caller = request[CALLER]
     pipeline = request.app[SERVICES].pipeline
     write_s = pipeline.walker.settings.write_s
     if not asked.request.stream:
         body = await pipeline.whole(asked, trace)
-        whole = _headers(trace, "application/json")
+        whole = _headers(asked, trace, "application/json")
         if len(body) > LARGE:
             return await Outgoing(request, lambda: whole, write_s).whole(body)
         return web.Response(body=body, headers=whole)
 
     def headers() -> CIMultiDict[str]:
-        found = _headers(trace, asked.dialect.framing.content_type)
+        found = _headers(asked, trace, asked.dialect.framing.content_type)
         found.update(STREAM_HEADERS)
         return found
 
@@ -113,7 +114,7 @@ async def answered(request: web.Request, asked: Asked, trace: Trace) -> web.Stre
     return response
 
 
-def _headers(trace: Trace, content_type: str) -> CIMultiDict[str]:
+def _headers(asked: Asked, trace: Trace, content_type: str) -> CIMultiDict[str]:
     headers = CIMultiDict(
         {
             "Content-Type": content_type,
@@ -125,4 +126,8 @@ def _headers(trace: Trace, content_type: str) -> CIMultiDict[str]:
     # A caller can write anything as a model; only what can stand in a header does.
     if trace.target.isascii() and trace.target.isprintable():
         headers["X-Pointsman-Target"] = trace.target
+    if trace.headers:
+        headers.update(trace.headers)
+    if asked.grant is not None:
+        headers.update(asked.grant.headers)
     return headers

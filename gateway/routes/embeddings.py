@@ -20,7 +20,7 @@ from chat.trace import Step, Trace
 from dialects import reading
 from dialects.gemini.spelling import camel
 from gateway.engine.ports import Settlement
-from gateway.middleware import REQUEST_ID
+from gateway.middleware import CALLER, REQUEST_ID
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import target_of
 from gateway.services import SERVICES, Services
@@ -153,6 +153,7 @@ async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) ->
                 usage=Usage(input_tokens=answer.input_tokens if answer else None),
                 committed=answer is not None,
                 error=failure,
+                caller=request[CALLER],
             )
         )
 
