@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 from aiohttp import web
+from redis.asyncio import Redis
 
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
@@ -22,6 +23,8 @@ from gateway.routes import chat, counting, embeddings, gemini, models, ollama, o
 from gateway.routes.languages import dialect_of
 from gateway.services import SERVICES, ProviderDirectory, Services
 from gateway.settings import Settings
+from gateway.store.database import Database
+from gateway.store.redis import connect
 from providers import http1
 from providers import registry as providers
 
@@ -36,7 +39,8 @@ def build_app(
 ) -> web.Application:
     """The application. `looked` is called when every upstream was looked at for the first time.
 
-    Raises providers.registry.CatalogError for a provider that cannot be.
+    Raises providers.registry.CatalogError for a provider that cannot be; its start raises
+    StoreError for a database that cannot be used.
     """
     providers.rows(settings.providers, environment)
     app = web.Application(
@@ -48,14 +52,21 @@ def build_app(
 
     async def parts(app: web.Application) -> AsyncGenerator[None, None]:
         client = http1.Client()
+        database = Database(settings.store.database)
+        redis = connect(settings.store.redis)
         try:
-            app[SERVICES] = services = _services(settings, client, environment, access)
+            await database.open()
+            services = _services(settings, client, environment, access, database, redis)
+            app[SERVICES] = services
             looking = asyncio.create_task(_look(services, looked))
             yield
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
         finally:
             await client.close()
+            if redis is not None:
+                await redis.aclose()
+            await database.close()
 
     async def drain(app: web.Application) -> None:
         """The listener is closed already. Open answers may end by themselves for a while; those
@@ -88,6 +99,8 @@ def _services(
     client: http1.Client,
     environment: Mapping[str, str],
     access: AccessLog | None,
+    database: Database,
+    redis: Redis | None,
 ) -> Services:
     registry = registry_of(settings, client, environment)
     # The directory is another one after a reload.
@@ -109,6 +122,9 @@ def _services(
         pipeline=pipeline,
         metrics=metrics,
         rests=rests,
+        recorder=recorder,
+        database=database,
+        redis=redis,
         started=time.monotonic(),
         at_start=settings,
     )

@@ -23,7 +23,11 @@ Environment = Mapping[str, str]
 Read = Callable[[], tuple[Settings, Environment]]
 """Reads the file and the environment. Raises SettingsError."""
 
-AT_START = (("server", ("host", "port", "body_limit", "drain_s")), ("log", ("debug", "format")))
+AT_START = (
+    ("server", ("host", "port", "body_limit", "drain_s")),
+    ("store", ("database", "redis")),
+    ("log", ("debug", "format")),
+)
 """Settings that are read at start only."""
 
 

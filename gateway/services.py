@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from redis.asyncio import Redis
 
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
 from gateway.engine.ports import Provider
 from gateway.engine.routing import Router
 from gateway.monitor.metrics import Metrics
+from gateway.monitor.recorder import MetricsRecorder
 from gateway.settings import Settings
+from gateway.store.database import Database
 from providers import http1
 from providers.registry import Registry
 
@@ -67,6 +70,10 @@ class Services:
     pipeline: Pipeline
     metrics: Metrics
     rests: CooldownTable
+    recorder: MetricsRecorder
+    database: Database
+    redis: Redis | None
+    """None where each process is on its own."""
     started: float
     """Monotonic seconds."""
     at_start: Settings

@@ -22,6 +22,8 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "PORT": ("server", "port"),
     "CLASSIFIER_URL": ("classifier", "url"),
     "DEBUG_MODE": ("log", "debug"),
+    "DATABASE_URL": ("store", "database"),
+    "REDIS_URL": ("store", "redis"),
     "LOG_FORMAT": ("log", "format"),
 }
 """Environment variable -> the setting that it replaces."""
@@ -108,6 +110,13 @@ class Cooldown(_Section):
     """Rest after 429 without a Retry-After."""
 
 
+class Store(_Section):
+    database: str = "sqlite:///var/pointsman.db"
+    """sqlite:///path or postgresql://...; "" keeps everything in memory, until the end."""
+    redis: str = ""
+    """redis://... shares limits, rests, queue, cache and live feed between processes."""
+
+
 class Log(_Section):
     debug: bool = False
     format: Literal["auto", "text", "json"] = "auto"
@@ -122,6 +131,7 @@ class Settings(_Section):
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     attempts: Attempts = Attempts()
     cooldown: Cooldown = Cooldown()
+    store: Store = Store()
     log: Log = Log()
 
 

@@ -81,6 +81,7 @@ def settings(**tree: Any) -> Settings:
     """Settings without a classifier to wait for, and quick retries."""
     base: dict[str, Any] = {
         "server": {"port": 0},
+        "store": {"database": ""},
         "classifier": {"url": "http://127.0.0.1:9"},
         "attempts": {"backoff_ms": 1},
         "routes": {"auto": {"local": ["easy/m"], "strong": ["hard/m"]}},

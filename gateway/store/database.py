@@ -1,0 +1,164 @@
+"""The one database: SQLite by default, PostgreSQL when the settings say so.
+
+`begin()` is for writing, `read()` for reading. SQLite takes its write lock when a transaction
+begins, as one that reads first and writes later would fail under it instead of waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, StaticPool, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+HEAD = "0005"
+"""The newest migration."""
+MIGRATIONS = Path(__file__).with_name("migrations")
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+BUSY_MS = 5000
+"""How long a write waits for another process's write on SQLite."""
+LOCK = 0x706F696E
+"""Of PostgreSQL's advisory locks: held by the process that migrates."""
+
+
+class StoreError(ValueError):
+    """The database cannot be used; says why, without the password."""
+
+
+class Database:
+    """`url`: sqlite:///path, postgresql://..., or "" for a database in memory that ends with the
+    process. Raises StoreError."""
+
+    def __init__(self, url: str) -> None:
+        self.durable = bool(url)
+        self.engine, self._path = _engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+
+    async def open(self) -> None:
+        """Makes or migrates the tables. Raises StoreError."""
+        try:
+            if self._path is not None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.durable:
+                from gateway.store.tables import METADATA
+
+                async with self.begin() as connection:
+                    await connection.run_sync(METADATA.create_all)
+            elif await self._revision() != HEAD:
+                await self._migrate()
+        except (DBAPIError, OSError) as fault:
+            raise StoreError(f"store.database: {_words(fault)}") from None
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncGenerator[AsyncConnection, None]:
+        """A transaction that may write; it is rolled back when the block raises."""
+        async with self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection, None]:
+        """A connection that only reads, without a transaction around its statements."""
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def _revision(self) -> str | None:
+        async with self.read() as connection:
+            try:
+                found = await connection.execute(text("SELECT version_num FROM alembic_version"))
+            except DBAPIError:
+                return None
+            return found.scalar()
+
+    async def _migrate(self) -> None:
+        # Here, as nobody else needs it and it costs a start 0.2 s.
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("path_separator", "os")
+
+        def upgrade(connection: Connection) -> None:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+        # One process migrates a database at a time; the next one finds it done.
+        lock = await asyncio.to_thread(_locked, self._path) if self._path else None
+        try:
+            async with self.engine.begin() as connection:
+                if not self.is_sqlite:
+                    await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+                await connection.run_sync(upgrade)
+        finally:
+            if lock is not None:
+                lock.close()
+
+
+def _locked(path: Path) -> IO[str]:
+    """Holds until it is closed."""
+    file = path.with_name(path.name + ".migrating").open("w")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def _engine(given: str) -> tuple[AsyncEngine, Path | None]:
+    try:
+        url = make_url(given or "sqlite://")
+    except ArgumentError:
+        raise StoreError("store.database: is not the URL of a database") from None
+    name = url.get_backend_name()
+    if name not in DRIVERS:
+        raise StoreError(f"store.database: must be sqlite:/// or postgresql://, not {name}")
+    url = url.set(drivername=DRIVERS[name])
+    if name == "postgresql":
+        try:
+            return create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10), None
+        except ModuleNotFoundError:
+            raise StoreError(
+                "store.database: PostgreSQL needs asyncpg, of the extra `postgres`"
+            ) from None
+    if not url.database:
+        # One connection for all, or each would have an empty database of its own.
+        engine = create_async_engine(url, poolclass=StaticPool)
+        path = None
+    else:
+        path = Path(url.database)
+        engine = create_async_engine(url)
+    _tune(engine)
+    return engine, path
+
+
+def _tune(engine: AsyncEngine) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(connection: Any, record: object) -> None:
+        # The driver begins no transactions of its own: ours say how they begin.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            f"busy_timeout={BUSY_MS}",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Connection) -> None:
+        if connection.get_isolation_level() != "AUTOCOMMIT":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _words(fault: BaseException) -> str:
+    """The driver's own first line: no statement, no address with a password."""
+    origin = getattr(fault, "orig", None) or fault
+    return (str(origin).strip() or type(origin).__name__).splitlines()[0]

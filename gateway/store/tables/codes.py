@@ -1,0 +1,1 @@
+"""App codes, and the hash of the admin token."""

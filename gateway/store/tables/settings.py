@@ -1,0 +1,1 @@
+"""Settings and profiles that are changed while the service runs."""
