@@ -11,9 +11,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from aiohttp import web
 from redis.asyncio import Redis
 
+from gateway.accounts.identity import Identity
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
+from gateway.engine.ports import Caller
 from gateway.middleware import door
 from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
@@ -44,7 +46,7 @@ def build_app(
     """
     providers.rows(settings.providers, environment)
     app = web.Application(
-        middlewares=[door(dialect_of)],
+        middlewares=[door(dialect_of, identify)],
         client_max_size=settings.server.body_limit,
     )
     for part in (chat, gemini, models, ollama, counting, embeddings, seeds, ops):
@@ -122,6 +124,7 @@ def _services(
         pipeline=pipeline,
         metrics=metrics,
         rests=rests,
+        identity=Identity(settings.access),
         recorder=recorder,
         database=database,
         redis=redis,
@@ -129,6 +132,10 @@ def _services(
         at_start=settings,
     )
     return services
+
+
+def identify(request: web.Request) -> Caller:
+    return request.app[SERVICES].identity.identify(request.headers)
 
 
 async def _look(services: Services, looked: Callable[[Services], None] | None) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from redis.asyncio import Redis
 
+from gateway.accounts.identity import Identity
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
 from gateway.engine.ports import Provider
@@ -70,6 +71,7 @@ class Services:
     pipeline: Pipeline
     metrics: Metrics
     rests: CooldownTable
+    identity: Identity
     recorder: MetricsRecorder
     database: Database
     redis: Redis | None

@@ -22,6 +22,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "PORT": ("server", "port"),
     "CLASSIFIER_URL": ("classifier", "url"),
     "DEBUG_MODE": ("log", "debug"),
+    "ADMIN_TOKEN": ("access", "admin_token"),
     "DATABASE_URL": ("store", "database"),
     "REDIS_URL": ("store", "redis"),
     "LOG_FORMAT": ("log", "format"),
@@ -110,6 +111,11 @@ class Cooldown(_Section):
     """Rest after 429 without a Retry-After."""
 
 
+class Access(_Section):
+    admin_token: str = ""
+    """What opens the operators' routes."""
+
+
 class Store(_Section):
     database: str = "sqlite:///var/pointsman.db"
     """sqlite:///path or postgresql://...; "" keeps everything in memory, until the end."""
@@ -131,6 +137,7 @@ class Settings(_Section):
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     attempts: Attempts = Attempts()
     cooldown: Cooldown = Cooldown()
+    access: Access = Access()
     store: Store = Store()
     log: Log = Log()
 

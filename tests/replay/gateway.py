@@ -17,6 +17,10 @@ from gateway.services import SERVICES, Services
 from gateway.settings import Settings
 
 
+ADMIN = {"Authorization": "Bearer tests-admin-token"}
+"""The operator's headers."""
+
+
 @dataclass
 class Running:
     url: str
@@ -82,6 +86,7 @@ def settings(**tree: Any) -> Settings:
     base: dict[str, Any] = {
         "server": {"port": 0},
         "store": {"database": ""},
+        "access": {"admin_token": ADMIN["Authorization"].removeprefix("Bearer ")},
         "classifier": {"url": "http://127.0.0.1:9"},
         "attempts": {"backoff_ms": 1},
         "routes": {"auto": {"local": ["easy/m"], "strong": ["hard/m"]}},
