@@ -1,49 +1,40 @@
-"""python -m gateway [--config gateway.toml]"""
+"""python -m gateway [--config gateway.toml] [--workers N]"""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
-import os
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import uvloop
-from aiohttp import web
-from dotenv import dotenv_values
 
-from gateway.app import build_app, build_runner
-from gateway.monitor import logs
-from gateway.plan_lines import plan_lines
-from gateway.reload import Read, Reloader
-from gateway.services import SERVICES, Services
+from gateway import workers
+from gateway.environment import Read, environment
 from gateway.settings import Settings, SettingsError, load
+from gateway.store.database import StoreError
+from providers import registry
 from providers.registry import CatalogError
 
 DEFAULT_CONFIG = Path("gateway.toml")
-LOOK_S = 1.0
-"""Between two looks at the file."""
+MAX_WORKERS = 256
 
 
 def main() -> int:
-    arguments = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
-    arguments.add_argument("--config", type=Path, help="default: gateway.toml, where it is there")
-    given = arguments.parse_args()
+    """0 after a clean stop; 1 when the address cannot be had or a worker failed; 2 when the
+    settings cannot be."""
+    given = parser().parse_args()
     config = given.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
 
     def read() -> tuple[Settings, Mapping[str, str]]:
-        environment = {
-            **{name: value for name, value in dotenv_values(".env").items() if value is not None},
-            **os.environ,
-        }
-        return load(config, environment), environment
+        variables = environment()
+        return load(config, variables), variables
 
     try:
-        return uvloop.run(serve(read, config))
-    except (SettingsError, CatalogError) as fault:
+        if given.workers > 1:
+            return several(given.workers, read, config)
+        return alone(read, config)
+    except (SettingsError, CatalogError, StoreError) as fault:
         sys.stderr.write(f"pointsman: {fault}\n")
         return 2
     except OSError as fault:
@@ -51,68 +42,62 @@ def main() -> int:
         return 1
 
 
-async def serve(read: Read, config: Path | None) -> int:
-    """Runs until SIGTERM or SIGINT; open streams get `drain_s` to end. SIGHUP and an edited
-    `config` reload."""
-    settings, environment = read()
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    address = ""
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
+    found.add_argument("--config", type=Path, help="default: gateway.toml, where it is there")
+    found.add_argument(
+        "--workers",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="processes that share the port; about one a core (default: 1)",
+    )
+    return found
 
-    def looked(services: Services) -> None:
-        sys.stdout.write("\n".join(plan_lines(services, address)) + "\n")
-        sys.stdout.flush()
 
-    log = logs.start(settings.log)
-    app = build_app(settings, environment, looked, log.access)
-    runner = build_runner(app, settings)
-    watching: asyncio.Task[None] | None = None
+def alone(read: Read, config: Path | None) -> int:
+    from gateway.serve import serve
+
+    return uvloop.run(serve(read, config))
+
+
+def several(count: int, read: Read, config: Path | None) -> int:
+    """Keeps `count` workers. The settings are read once here, so that a mistake is told once."""
+    settings, variables = read()
+    registry.rows(settings.providers, variables)
+    counters = workers.share_metrics()
     try:
-        await runner.setup()
-        reloader = Reloader(app[SERVICES], read)
-        loop.add_signal_handler(signal.SIGHUP, reloader.reload)
-        watching = asyncio.create_task(watch(config, reloader))
-        site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        address = f"http://{host}:{port}"
-        quieten_gc()
-        await stop.wait()
+        # Everything is imported before the fork, and so stands in memory once.
+        from gateway.serve import Post, serve
+
+        with workers.reserve(settings.server.host, settings.server.port) as held:
+            port = held.getsockname()[1]
+
+            def fixed() -> tuple[Settings, Mapping[str, str]]:
+                """Port 0 is one port for all of them."""
+                fresh, variables = read()
+                if fresh.server.port == 0:
+                    server = fresh.server.model_copy(update={"port": port})
+                    fresh = fresh.model_copy(update={"server": server})
+                return fresh, variables
+
+            def work(number: int, ready: workers.Ready) -> int:
+                post = Post(shared=True, tells=number == 0, ready=ready)
+                try:
+                    return uvloop.run(serve(fixed, config, post))
+                except (SettingsError, CatalogError) as fault:
+                    sys.stderr.write(f"pointsman: {fault}\n")
+                    return 2
+
+            return workers.Keeper(count, work, settings.server.drain_s).run()
     finally:
-        if watching is not None:
-            watching.cancel()
-        await runner.cleanup()
-        log.stop()
-    return 0
+        workers.wipe(counters)
 
 
-async def watch(config: Path | None, reloader: Reloader) -> None:
-    """Reloads when the file is another one than a moment ago."""
-    seen = stamp(config)
-    while True:
-        await asyncio.sleep(LOOK_S)
-        if (now := stamp(config)) != seen:
-            seen = now
-            reloader.reload()
-
-
-def stamp(config: Path | None) -> tuple[int, int, int] | None:
-    """What changes when a file is written or replaced; None when it is not there."""
-    try:
-        found = os.stat(config) if config is not None else None
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None
-
-
-def quieten_gc() -> None:
-    """What was made at start is never looked at again, and the rest less often: collecting was
-    10 % of the CPU of a busy gateway. Requests leave few cycles; memory stays flat (make bench)."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"from 1 to {MAX_WORKERS}")
+    return int(text)
 
 
 if __name__ == "__main__":

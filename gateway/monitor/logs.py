@@ -6,9 +6,11 @@ from __future__ import annotations
 import logging
 import queue
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
+from select import PIPE_BUF
 from typing import TextIO
 
 import orjson
@@ -85,10 +87,25 @@ def start(settings: Log, out: TextIO = sys.stderr) -> Logs:
     line = _text_line if text else _json_line
 
     def write(settlements: list[tuple[float, Settlement]]) -> None:
-        out.write(b"".join([line(at, settlement) for at, settlement in settlements]).decode())
-        out.flush()
+        for piece in _pieces([line(at, settlement) for at, settlement in settlements]):
+            out.write(piece.decode())
+            out.flush()
 
     return Logs(listener, AccessLog(write))
+
+
+def _pieces(lines: list[bytes]) -> Iterator[bytes]:
+    """Whole lines, as many as a pipe takes in one piece: several workers may write to one pipe,
+    and a longer piece could come out with another's lines in the middle (pipe(7))."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) > PIPE_BUF:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    yield b"".join(piece)
 
 
 def _json_line(at: float, settlement: Settlement) -> bytes:

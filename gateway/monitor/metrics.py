@@ -2,13 +2,17 @@
 "other", so that nobody can fill the memory of the gateway or of Prometheus.
 
 `.labels()` costs more than the observation (STACK 2): the children are kept.
+
+Several workers (PROMETHEUS_MULTIPROC_DIR) count in files that any of them adds up for a scrape.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.engine.ports import Opinion, Settlement
 
@@ -69,7 +73,10 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge(
-            "pointsman_in_flight", "Requests that run now.", registry=self.registry
+            "pointsman_in_flight",
+            "Requests that run now.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.classifier = Histogram(
             "pointsman_classifier_seconds",
@@ -95,7 +102,11 @@ class Metrics:
 
     def render(self) -> bytes:
         """The text format. Blocks for as long as there are labels: call it in a thread."""
-        return generate_latest(self.registry)
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        whole = CollectorRegistry()
+        MultiProcessCollector(whole)  # type: ignore[no-untyped-call]
+        return generate_latest(whole)
 
     def attempt(self, provider: str, model: str, outcome: str) -> None:
         key = (provider, model if self._known_model(provider, model) else OTHER, outcome)

@@ -1,0 +1,282 @@
+"""`python -m gateway --workers 2`: real processes on one port, counted, replaced and drained."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.replay.server import Play, ReplayServer, openai_body, openai_stream
+
+ROOT = Path(__file__).parents[2]
+WORDS = [f"w{n} " for n in range(40)]
+
+
+def toml(port: int, upstream: str) -> str:
+    return f"""
+[server]
+port = {port}
+drain_s = 6
+[classifier]
+url = "http://127.0.0.1:1"
+[providers.lab]
+kind = "openai"
+base_url = "{upstream}/v1"
+[routes.auto]
+local = ["lab/m"]
+"""
+
+
+@asynccontextmanager
+async def keeper(
+    folder: Path, upstream: str, *, port: int = 0, extra: str = "", workers: int = 2
+) -> AsyncGenerator[tuple[asyncio.subprocess.Process, str]]:
+    """The keeper's process and the address that its workers serve."""
+    config = folder / "gateway.toml"
+    config.write_text(toml(port, upstream) + extra, encoding="utf-8")
+    log = (folder / "log").open("wb")
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "gateway", "--config", str(config), "--workers", str(workers)),
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdout=log,
+        stderr=log,
+    )
+    log.close()
+    try:
+        url = await address(folder, child)
+        port = int(url.rpartition(":")[2])
+        await until(lambda: listeners(port) == workers, "every worker listens")
+        yield child, url
+    finally:
+        if child.returncode is None:
+            child.terminate()
+            async with asyncio.timeout(30):
+                await child.wait()
+
+
+async def address(folder: Path, child: asyncio.subprocess.Process) -> str:
+    async with asyncio.timeout(40):
+        while True:
+            said = (folder / "log").read_text()
+            if found := re.search(r"is ready at (\S+)", said):
+                return found[1]
+            assert child.returncode is None, said
+            await asyncio.sleep(0.05)
+
+
+def rows(port: int, state: str) -> list[list[str]]:
+    """Lines of the kernel's table of connections: those of this port on our side, in `state`."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [line for line in lines if line[1].endswith(f":{port:04X}") and line[3] == state]
+
+
+def listeners(port: int) -> int:
+    return len(rows(port, "0A"))
+
+
+def children(pid: int) -> set[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {int(one) for one in listed}
+
+
+async def until(true: Callable[[], bool], what: str) -> None:
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.05)
+    assert true(), what
+
+
+async def asked(url: str, times: int) -> None:
+    """One connection each, so that the kernel deals them out."""
+    for _ in range(times):
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url + "/complete", json={"message": "hello", "stream": False}) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+
+
+async def sample(url: str, name: str) -> float:
+    async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as answer:
+        text = await answer.text()
+    return sum(float(one) for one in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.M))
+
+
+async def test_counters_are_the_sum_of_all_workers_and_outlive_a_dead_one(tmp_path: Path) -> None:
+    play = Play(openai_body("hello"), content_type="application/json")
+    async with ReplayServer(play) as upstream, keeper(tmp_path, upstream.url) as (child, url):
+        await asked(url, 40)
+        assert await sample(url, "pointsman_requests_total") == 40
+        assert await sample(url, "pointsman_request_seconds_count") == 40
+
+        before = children(child.pid)
+        assert len(before) == 2
+        victim = min(before)
+        os.kill(victim, signal.SIGKILL)
+        await until(lambda: len(children(child.pid) - {victim}) == 2, "the place is filled")
+        await asyncio.sleep(1)
+
+        assert await sample(url, "pointsman_requests_total") == 40
+        await asked(url, 10)
+        assert await sample(url, "pointsman_requests_total") == 50
+        assert await sample(url, "pointsman_in_flight") == 0
+
+
+async def test_every_worker_takes_a_part_of_the_connections(tmp_path: Path) -> None:
+    async with ReplayServer() as upstream, keeper(tmp_path, upstream.url) as (child, url):
+        port = int(url.rpartition(":")[2])
+        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(64)]
+        try:
+            await asyncio.sleep(0.5)
+            shares = []
+            for pid in children(child.pid):
+                files = {
+                    os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")
+                }
+                shares.append(sum(f"socket:[{row[9]}]" in files for row in rows(port, "01")))
+        finally:
+            for one in held:
+                one.close()
+    assert sum(shares) == 64
+    assert min(shares) >= 10, shares
+
+
+async def test_in_flight_counts_the_streams_of_all_workers(tmp_path: Path) -> None:
+    play = Play(openai_stream(*WORDS), chunk=200, delay_s=0.1)
+    async with ReplayServer(play) as upstream, keeper(tmp_path, upstream.url) as (_, url):
+        sessions = [aiohttp.ClientSession() for _ in range(8)]
+        streams = [await one.post(url + "/complete", json={"message": "hello"}) for one in sessions]
+        await asyncio.sleep(1)
+        assert await sample(url, "pointsman_in_flight") == 8
+        for stream in streams:
+            stream.close()
+        for one in sessions:
+            await one.close()
+        async with asyncio.timeout(10):
+            while await sample(url, "pointsman_in_flight"):
+                await asyncio.sleep(0.1)
+
+
+async def test_a_stop_lets_every_workers_streams_end(tmp_path: Path) -> None:
+    play = Play(openai_stream(*WORDS), chunk=200, delay_s=0.05)
+    async with ReplayServer(play) as upstream, keeper(tmp_path, upstream.url) as (child, url):
+        counters = {one for one in os.listdir("/dev/shm") if one.startswith("pointsman-metrics-")}
+        assert counters
+
+        async def whole() -> bytes:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.post(url + "/complete", json={"message": "hello"}) as answer,
+            ):
+                await answer.content.readany()
+                begun.append(1)
+                return await answer.read()
+
+        begun: list[int] = []
+        streams = [asyncio.create_task(whole()) for _ in range(12)]
+        await until(lambda: len(begun) == 12, "all streams run")
+        child.terminate()
+        ends = await asyncio.gather(*streams)
+        assert all(b'"done":true' in end and b'"finish_reason":"stop"' in end for end in ends)
+        async with asyncio.timeout(20):
+            assert await child.wait() == 0
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await asked(url, 1)
+        left = {one for one in os.listdir("/dev/shm") if one.startswith("pointsman-metrics-")}
+        assert not counters <= left
+
+
+async def test_a_hang_up_signal_reloads_every_worker(tmp_path: Path) -> None:
+    async with ReplayServer() as upstream, keeper(tmp_path, upstream.url) as (child, url):
+        child.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while await sample(url, "pointsman_reloads_total") < 2:
+                await asyncio.sleep(0.1)
+        assert len(children(child.pid)) == 2
+
+
+async def test_a_killed_keeper_leaves_no_worker_behind(tmp_path: Path) -> None:
+    async with ReplayServer() as upstream, keeper(tmp_path, upstream.url) as (child, _):
+        pids = children(child.pid)
+        child.kill()
+        await child.wait()
+
+        def gone(pid: int) -> bool:
+            try:
+                return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            except OSError:
+                return True
+
+        await until(lambda: all(gone(pid) for pid in pids), "all workers ended")
+
+
+async def test_a_wrong_setting_and_a_taken_port_are_told_once(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+
+    async def said() -> tuple[int, str]:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "gateway", "--config", str(config), "--workers", "2"),
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(40):
+            out, _ = await child.communicate()
+        assert child.returncode is not None
+        return child.returncode, out.decode()
+
+    config.write_text("[server]\nport = 'many'\n")
+    code, words = await said()
+    assert code == 2
+    assert words.count("server.port") == 1
+
+    config.write_text("[providers.lab]\nkind = 'no such'\n")
+    code, words = await said()
+    assert code == 2
+    assert "lab" in words
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config.write_text(toml(taken.getsockname()[1], "http://127.0.0.1:1"))
+        code, words = await said()
+    assert code == 1
+    assert words.count("in use") == 1
+
+
+async def test_secrets_come_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gateway.environment import environment
+    from gateway.settings import SettingsError
+
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "OPENAI_API_KEY").write_text("from-a-file\n")
+    (folder / "GROQ_API_KEY").write_text("file")
+    (folder / "EMPTY").write_text("\n")
+    (folder / "..data").write_text("not a variable")
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=from-env-file\nA4F_API_KEY=kept\n")
+    monkeypatch.setenv("SECRETS_DIR", str(folder))
+    monkeypatch.setenv("GROQ_API_KEY", "own")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    found = environment()
+
+    assert found["OPENAI_API_KEY"] == "from-a-file"
+    assert found["A4F_API_KEY"] == "kept"
+    assert found["GROQ_API_KEY"] == "own"
+    assert "EMPTY" not in found
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match="SECRETS_DIR"):
+        environment()
