@@ -103,12 +103,15 @@ def _image(part: Mapping[str, Json], path: str) -> Image:
         where = path + "image_url.url"
         reading.text(told, "url", path + "image_url.")
     detail = reading.optional_text(told, "detail", path + "image_url.")
-    url = told["url"]
+    return image_of(told["url"], where, detail)
+
+
+def image_of(url: str, where: str, detail: str | None) -> Image:
     if url[:5].lower() != "data:":
         if not url[:8].lower().startswith(("https://", "http://")):
             bad(where, "must be a data: or https: URL.")
         return Image(url=url, detail=detail)
-    media_type, data = _data_url(url, where)
+    media_type, data = data_of(url, where)
     media_type = "image/jpeg" if media_type == "image/jpg" else media_type
     if media_type not in IMAGE_TYPES:
         bad(where, f"has the type {media_type!r}; images may be {', '.join(IMAGE_TYPES)}.")
@@ -134,11 +137,11 @@ def _file(part: Mapping[str, Json], path: str) -> File:
     if file_id is not None:
         return File("document", name=name, opaque={"dialect": "openai", "file_id": file_id})
     url = reading.text(told, "file_data", path)
-    media_type, data = _data_url(url, path + "file_data")
+    media_type, data = data_of(url, path + "file_data")
     return File("document", media_type or "application/pdf", data, name=name)
 
 
-def _data_url(url: str, where: str) -> Data:
+def data_of(url: str, where: str) -> Data:
     found = of_data_url(url)
     if found is None:
         bad(where, "must be a data: URL with base64.")
