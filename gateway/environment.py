@@ -26,12 +26,14 @@ VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 def environment() -> dict[str, str]:
     """Raises SettingsError for a folder or a file of secrets that cannot be read.
 
-    The process's own variables win over secrets, and those over `.env`. An empty file counts as
-    a secret that nobody has.
+    The process's own variables win over secrets, and those over `.env`; of several folders, named
+    with colons between, the last wins. An empty file counts as a secret that nobody has.
     """
     written = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    folder = os.environ.get(FOLDER) or written.get(FOLDER)
-    secrets = from_folder(Path(folder)) if folder else {}
+    secrets: dict[str, str] = {}
+    for folder in (os.environ.get(FOLDER) or written.get(FOLDER) or "").split(os.pathsep):
+        if folder:
+            secrets.update(from_folder(Path(folder)))
     return {**written, **secrets, **os.environ}
 
 
