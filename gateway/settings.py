@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gateway.terms import SeedTerms
+
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 ENVIRONMENT: dict[str, tuple[str, str]] = {
@@ -23,6 +25,8 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "CLASSIFIER_URL": ("classifier", "url"),
     "DEBUG_MODE": ("log", "debug"),
     "ADMIN_TOKEN": ("access", "admin_token"),
+    "ACCESS_OPEN": ("access", "open"),
+    "METRICS_TOKEN": ("access", "metrics_token"),
     "DATABASE_URL": ("store", "database"),
     "REDIS_URL": ("store", "redis"),
     "LOG_FORMAT": ("log", "format"),
@@ -113,7 +117,18 @@ class Cooldown(_Section):
 
 class Access(_Section):
     admin_token: str = ""
-    """What opens the operators' routes."""
+    """What opens the operators' routes; without one the first start makes one and prints it."""
+    open: bool | Literal["auto"] = "auto"
+    """Whether anybody may ask without a key. auto: on this machine only, and only while there
+    is no app code."""
+    metrics_token: str = ""
+    """What GET /metrics asks for, beside the admin token; "" lets anybody read it."""
+    default_max_tokens: int = Field(default=4096, ge=1)
+    """Longest answer to a caller whose tokens or money are limited, where nobody says."""
+    unknown_price: Literal["refuse", "pass"] = "pass"
+    """What a caller with a budget in money gets where a model has no known price."""
+    without_redis: Literal["local", "refuse"] = "local"
+    """While store.redis is gone: each process counts alone, or nobody with limits passes."""
 
 
 class Store(_Section):
@@ -138,6 +153,7 @@ class Settings(_Section):
     attempts: Attempts = Attempts()
     cooldown: Cooldown = Cooldown()
     access: Access = Access()
+    codes: dict[str, SeedTerms] = Field(default_factory=dict)
     store: Store = Store()
     log: Log = Log()
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from gateway.app import build_app
 from gateway.monitor.metrics import Metrics
 from gateway.settings import ENVIRONMENT, Route, Settings
+from gateway.terms import SeedTerms
 from providers.registry import CATALOG, ROW_FIELDS
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,7 @@ def sections() -> dict[str, dict[str, str]]:
 def test_every_setting_is_documented_with_its_default() -> None:
     documented = sections()
     for name, field in Settings.model_fields.items():
-        if name in ("routes", "aliases", "providers"):
+        if name in ("routes", "aliases", "providers", "codes"):
             continue
         model = field.annotation
         assert isinstance(model, type)
@@ -49,6 +50,7 @@ def test_every_setting_of_a_route_and_a_provider_is_documented() -> None:
     documented = sections()
     assert set(documented["routes.NAME"]) == set(Route.model_fields)
     assert set(documented["providers.NAME"]) == ROW_FIELDS
+    assert set(documented["codes.NAME"]) == set(SeedTerms.model_fields)
 
 
 def test_every_environment_variable_of_the_gateway_is_documented() -> None:
@@ -74,7 +76,8 @@ def routes(app: web.Application) -> Iterator[str]:
 
 
 def test_every_route_is_documented_and_no_other() -> None:
-    documented = set(re.findall(r"^\| `((?:GET|POST) \S+)` \|", README, flags=re.M))
+    rows = r"^\| `((?:GET|POST|PUT|PATCH|DELETE) \S+)` \|"
+    documented = set(re.findall(rows, README, flags=re.M))
     assert documented == set(routes(build_app(Settings(), {})))
 
 
