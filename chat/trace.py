@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from chat.request import Json
+
+Watch = Callable[[str, dict[str, Json]], None]
+"""Told of each step before the first token: routing, queued, routed, asking or next, and what is
+known of it (docs/websockets.md, status). Called on the loop; it must return at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +44,9 @@ class Trace:
     total_ms: float | None = None
     headers: dict[str, str] = field(default_factory=dict)
     """More headers for the answer."""
+    watch: Watch | None = None
+    """Who wants to know while it waits; hardly anybody does."""
+
+    def tell(self, state: str, **facts: Json) -> None:
+        if self.watch is not None:
+            self.watch(state, facts)

@@ -79,6 +79,7 @@ class Walker:
                 trace.model = target.model
                 attempt = Attempt(target, self._clock(), probe)
                 attempts.append(attempt)
+                trace.tell("asking", target=target.name, attempt=len(attempts))
                 try:
                     first = await (
                         self._in_time(ask, attempt, deadline) if stream else ask(attempt)
@@ -89,6 +90,7 @@ class Walker:
                         raise
                     last = error
                     trace.steps.append(Step(target.name, error.message))
+                    trace.tell("next", target=target.name, reason=error.message)
                     patient = number == len(targets) and _says_when(error)
                     if not (error.retryable or patient) or self._clock() >= deadline:
                         break

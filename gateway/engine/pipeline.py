@@ -134,6 +134,7 @@ class Pipeline:
         if self._admission is not None:
             grant = self._admission.admit(asked, run.trace)
             asked.grant = await grant if isinstance(grant, Awaitable) else grant
+        run.trace.tell("routing")
         plan = await self._router.plan(asked.request, run.trace)
         if asked.grant is not None:
             reserved = asked.grant.reserve(asked.request, plan.targets)

@@ -102,6 +102,14 @@ class Router:
         )
         if not first:
             trace.reason += f" No target of the {tier} tier is on, so the other tier answers."
+        trace.tell(
+            "routed",
+            route=name,
+            tier=tier,
+            score=trace.score,
+            domain=trace.domain,
+            reason=trace.reason,
+        )
         # Where nobody answered at the last look, an Ollama that is not installed for one, is
         # asked last: no caller pays for finding it out again.
         ordered = sorted(
