@@ -11,17 +11,19 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from aiohttp import web
 from redis.asyncio import Redis
 
+from gateway.accounts.accounts import Accounts
+from gateway.accounts.codebook import CodeBook
 from gateway.accounts.identity import Identity
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
-from gateway.engine.ports import Caller
 from gateway.middleware import door
 from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.reload import registry_of, router_of
 from gateway.routes import chat, counting, embeddings, gemini, models, ollama, ops, seeds
+from gateway.routes.access import identify
 from gateway.routes.languages import dialect_of
 from gateway.services import SERVICES, ProviderDirectory, Services
 from gateway.settings import Settings
@@ -60,8 +62,10 @@ def build_app(
             await database.open()
             services = _services(settings, client, environment, access, database, redis)
             app[SERVICES] = services
+            await services.accounts.start()
             looking = asyncio.create_task(_look(services, looked))
             yield
+            await services.accounts.close()
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
         finally:
@@ -115,6 +119,8 @@ def _services(
     pipeline = Pipeline(router, walker, recorder, message_limit=settings.server.message_limit)
     # Read when it is scraped, instead of counted up and down with each request.
     metrics.in_flight.set_function(lambda: len(pipeline.running))
+    warnings: dict[str, str] = {}
+    accounts = Accounts(settings, CodeBook(database), redis, warnings)
     services = Services(
         settings=settings,
         client=client,
@@ -124,7 +130,9 @@ def _services(
         pipeline=pipeline,
         metrics=metrics,
         rests=rests,
-        identity=Identity(settings.access),
+        accounts=accounts,
+        identity=Identity(accounts),
+        warnings=warnings,
         recorder=recorder,
         database=database,
         redis=redis,
@@ -132,10 +140,6 @@ def _services(
         at_start=settings,
     )
     return services
-
-
-def identify(request: web.Request) -> Caller:
-    return request.app[SERVICES].identity.identify(request.headers)
 
 
 async def _look(services: Services, looked: Callable[[Services], None] | None) -> None:

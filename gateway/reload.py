@@ -91,6 +91,7 @@ class Reloader:
         pipeline.use(router, settings.server.message_limit)
         pipeline.walker.use(settings.attempts)
         services.rests.settings = settings.cooldown
+        services.accounts.use(settings)
         services.changed.set()
 
     def _compare(self, settings: Settings) -> None:

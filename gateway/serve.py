@@ -52,7 +52,15 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
         """Once both are so: it listens, and every upstream was looked at."""
         if address and seen:
             sys.stdout.write("\n".join(plan_lines(seen[0], address)) + "\n")
-            sys.stdout.flush()
+            tell_token()
+
+    def tell_token() -> None:
+        """Once, where the start made one; it stands nowhere else, the log included."""
+        accounts = app[SERVICES].accounts
+        token, accounts.fresh_admin_token = accounts.fresh_admin_token, None
+        if token is not None:
+            sys.stdout.write(f"  admin   {address}/#token={token} (shown this once)\n")
+        sys.stdout.flush()
 
     def looked(services: Services) -> None:
         seen.append(services)
@@ -78,6 +86,8 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
         host, port = runner.addresses[0][:2]
         address = f"http://{host}:{port}"
         tell()
+        if not post.tells:
+            tell_token()
         if post.shared:
             beside.append(asyncio.create_task(beat(app[SERVICES])))
         quieten_gc()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from redis.asyncio import Redis
 
+from gateway.accounts.accounts import Accounts
 from gateway.accounts.identity import Identity
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
@@ -71,6 +72,7 @@ class Services:
     pipeline: Pipeline
     metrics: Metrics
     rests: CooldownTable
+    accounts: Accounts
     identity: Identity
     recorder: MetricsRecorder
     database: Database

@@ -1,31 +1,63 @@
-"""From a request's headers to the caller."""
+"""From the key that came with a request to the caller."""
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
 
+from chat.errors import NotIdentified
+from gateway.accounts import secret
+from gateway.accounts.accounts import Accounts
 from gateway.engine.ports import OPEN, Caller
-from gateway.settings import Access
 
 ADMIN = Caller("admin", "admin", admin=True)
+NOBODY = Caller("nobody", "nobody")
+"""Who reads what is public where keys are asked for."""
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 class Identity:
-    def __init__(self, access: Access) -> None:
-        self._admin_token = access.admin_token.encode()
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
 
-    def identify(self, headers: Mapping[str, str]) -> Caller:
-        key = _key(headers)
-        if key and self._admin_token and hmac.compare_digest(key.encode(), self._admin_token):
-            return ADMIN
+    def identify(
+        self, headers: Mapping[str, str], in_url: str = "", public: bool = False
+    ) -> Caller:
+        """`in_url`: a key that stands in the query. `public`: no key is needed, and a wrong one
+        is not looked at. Raises NotIdentified.
+
+        Where anybody may ask, clients send any key ("ollama", "sk-..."), as they cannot do
+        without; one that looks like ours and is not is refused there, too.
+        """
+        accounts = self._accounts
+        key = key_in(headers) or in_url
+        if key:
+            digest = secret.digest(key)
+            if hmac.compare_digest(digest, accounts.admin_digest):
+                return ADMIN
+            app = accounts.by_digest(digest)
+            if app is not None:
+                return app.caller
+        if public:
+            return NOBODY if accounts.required else OPEN
+        if key and (accounts.required or key.startswith(secret.PREFIX)):
+            raise _refused("This key is not known, or it was revoked or has expired.")
+        if accounts.required:
+            raise _refused("A key is needed here: an app code, as a Bearer.")
         return OPEN
 
 
-def _key(headers: Mapping[str, str]) -> str:
+def key_in(headers: Mapping[str, str]) -> str:
     """What the SDKs send: a Bearer, Anthropic's header or Gemini's."""
-    given = headers.get("Authorization", "")
-    scheme, _, token = given.partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
+    given = headers.get("Authorization")
+    if given is not None:
+        scheme, _, token = given.partition(" ")
+        if scheme.lower() == "bearer":
+            return token.strip()
     return headers.get("x-api-key") or headers.get("x-goog-api-key") or ""
+
+
+def _refused(words: str) -> NotIdentified:
+    failure = NotIdentified(words)
+    failure.headers = CHALLENGE
+    return failure

@@ -1,12 +1,46 @@
-"""What a handler asks before it serves an operator."""
+"""Who may pass: what needs no key, and what a handler asks before it serves an operator."""
 
 from __future__ import annotations
+
+import hmac
 
 from aiohttp import web
 
 from chat.errors import NotAllowed, NotIdentified
+from gateway.accounts import secret
+from gateway.accounts.identity import CHALLENGE, key_in
 from gateway.engine.ports import Caller
 from gateway.middleware import CALLER
+from gateway.services import SERVICES
+
+PUBLIC = frozenset(
+    ("/", "/healthz", "/readyz", "/health", "/metrics", "/api/version", "/openapi.json", "/docs")
+)
+"""Nothing is asked or spent there; /metrics has a token of its own."""
+PUBLIC_UNDER = ("/health/", "/assets/")
+NAMES_ITSELF = ("/ai_request", "/get_request/")
+"""Callers name themselves in the body there, or hold the number of their request."""
+KEY_IN_URL = ("/v1/models/", "/v1beta/", "/v1alpha/")
+"""Gemini's clients may write ?key= there."""
+
+
+def identify(request: web.Request) -> Caller:
+    """Raises NotIdentified."""
+    path = request.path
+    if path.startswith("//"):
+        path = "/" + path.lstrip("/")
+    in_url = ""
+    if request.query_string and path.startswith(KEY_IN_URL):
+        in_url = request.query.get("key", "")
+    return request.app[SERVICES].identity.identify(
+        request.headers, in_url, is_public(request.method, path)
+    )
+
+
+def is_public(method: str, path: str) -> bool:
+    if path.startswith(NAMES_ITSELF) or method == "OPTIONS":
+        return True
+    return method in ("GET", "HEAD") and (path in PUBLIC or path.startswith(PUBLIC_UNDER))
 
 
 def require_admin(request: web.Request) -> Caller:
@@ -14,6 +48,20 @@ def require_admin(request: web.Request) -> Caller:
     caller = request[CALLER]
     if caller.admin:
         return caller
-    if caller.id == "open":
-        raise NotIdentified("This needs the admin token, as a Bearer.")
+    if caller.id in ("open", "nobody"):
+        failure = NotIdentified("This needs the admin token, as a Bearer.")
+        failure.headers = CHALLENGE
+        raise failure
     raise NotAllowed("This needs the admin token; an app code does not open it.")
+
+
+def require_metrics(request: web.Request) -> None:
+    """Raises NotIdentified where [access] metrics_token is set and was not given."""
+    token = request.app[SERVICES].settings.access.metrics_token
+    if not token or request[CALLER].admin:
+        return
+    given = secret.digest(key_in(request.headers))
+    if not hmac.compare_digest(given, secret.digest(token)):
+        failure = NotIdentified("The metrics need their token, as a Bearer.")
+        failure.headers = CHALLENGE
+        raise failure

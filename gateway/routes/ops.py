@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from gateway.routes.access import require_metrics
 from gateway.services import SERVICES, Services
 from gateway.version import VERSION
 
@@ -68,6 +69,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
+    require_metrics(request)
     body = await asyncio.to_thread(request.app[SERVICES].metrics.render)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

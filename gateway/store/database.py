@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,6 +38,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.durable = bool(url)
         self.engine, self._path = _engine(url)
+        # In memory all share one connection, so each waits for his turn.
+        self._turn: asyncio.Lock | nullcontext[None] = nullcontext() if url else asyncio.Lock()
         self.is_sqlite = self.engine.dialect.name == "sqlite"
 
     async def open(self) -> None:
@@ -61,13 +63,13 @@ class Database:
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection, None]:
         """A transaction that may write; it is rolled back when the block raises."""
-        async with self.engine.begin() as connection:
+        async with self._turn, self.engine.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection, None]:
         """A connection that only reads, without a transaction around its statements."""
-        async with self.engine.connect() as connection:
+        async with self._turn, self.engine.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     async def _revision(self) -> str | None:
