@@ -24,7 +24,12 @@ def component(found: Distribution) -> dict[str, Any]:
         "version": found.version,
         "purl": f"pkg:pypi/{name}@{found.version}",
     }
-    licence = found.metadata.get("License-Expression") or found.metadata.get("License")
+    named = [
+        found.metadata[field]
+        for field in ("License-Expression", "License")
+        if field in found.metadata
+    ]
+    licence = named[0] if named else ""
     if licence and len(licence) < 100 and "\n" not in licence:
         row["licenses"] = [{"license": {"name": licence}}]
     return row

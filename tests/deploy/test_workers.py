@@ -4,113 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from tests.deploy.kept import ROOT, asked, children, keeper, rows, sample, toml, until
 from tests.replay.server import Play, ReplayServer, openai_body, openai_stream
 
-ROOT = Path(__file__).parents[2]
 WORDS = [f"w{n} " for n in range(40)]
-
-
-def toml(port: int, upstream: str) -> str:
-    return f"""
-[server]
-port = {port}
-drain_s = 6
-[classifier]
-url = "http://127.0.0.1:1"
-[providers.lab]
-kind = "openai"
-base_url = "{upstream}/v1"
-[routes.auto]
-local = ["lab/m"]
-"""
-
-
-@asynccontextmanager
-async def keeper(
-    folder: Path, upstream: str, *, port: int = 0, extra: str = "", workers: int = 2
-) -> AsyncGenerator[tuple[asyncio.subprocess.Process, str]]:
-    """The keeper's process and the address that its workers serve."""
-    config = folder / "gateway.toml"
-    config.write_text(toml(port, upstream) + extra, encoding="utf-8")
-    log = (folder / "log").open("wb")
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "gateway", "--config", str(config), "--workers", str(workers)),
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
-        stdout=log,
-        stderr=log,
-    )
-    log.close()
-    try:
-        url = await address(folder, child)
-        port = int(url.rpartition(":")[2])
-        await until(lambda: listeners(port) == workers, "every worker listens")
-        yield child, url
-    finally:
-        if child.returncode is None:
-            child.terminate()
-            async with asyncio.timeout(30):
-                await child.wait()
-
-
-async def address(folder: Path, child: asyncio.subprocess.Process) -> str:
-    async with asyncio.timeout(40):
-        while True:
-            said = (folder / "log").read_text()
-            if found := re.search(r"is ready at (\S+)", said):
-                return found[1]
-            assert child.returncode is None, said
-            await asyncio.sleep(0.05)
-
-
-def rows(port: int, state: str) -> list[list[str]]:
-    """Lines of the kernel's table of connections: those of this port on our side, in `state`."""
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [line for line in lines if line[1].endswith(f":{port:04X}") and line[3] == state]
-
-
-def listeners(port: int) -> int:
-    return len(rows(port, "0A"))
-
-
-def children(pid: int) -> set[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return {int(one) for one in listed}
-
-
-async def until(true: Callable[[], bool], what: str) -> None:
-    async with asyncio.timeout(30):
-        while not true():
-            await asyncio.sleep(0.05)
-    assert true(), what
-
-
-async def asked(url: str, times: int) -> None:
-    """One connection each, so that the kernel deals them out."""
-    for _ in range(times):
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(url + "/complete", json={"message": "hello", "stream": False}) as answer,
-        ):
-            assert answer.status == 200, await answer.text()
-
-
-async def sample(url: str, name: str) -> float:
-    async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as answer:
-        text = await answer.text()
-    return sum(float(one) for one in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.M))
 
 
 async def test_counters_are_the_sum_of_all_workers_and_outlive_a_dead_one(tmp_path: Path) -> None:
