@@ -143,6 +143,8 @@ class ResponseFormat:
     schema: Mapping[str, Json] | None = None
     strict: bool | None = None
     description: str | None = None
+    where: str = field(default="response_format", compare=False)
+    """The schema's place in the caller's body, for errors."""
 
 
 @dataclass(frozen=True, slots=True)

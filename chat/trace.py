@@ -35,6 +35,10 @@ class Trace:
     score: float | None = None
     domain: str | None = None
     classifier_version: str | None = None
+    propensity: float | None = None
+    """Chance with which the route chose this tier; None where the caller chose."""
+    resumed_from: list[str] = field(default_factory=list)
+    """Targets that broke off in mid-answer, whose text the next one went on with."""
     reason: str = ""
     """One sentence for a person."""
     steps: list[Step] = field(default_factory=list)
@@ -42,6 +46,9 @@ class Trace:
     queue_ms: float | None = None
     first_token_ms: float | None = None
     total_ms: float | None = None
+    structured: str | None = None
+    """Of an answer in a format that was asked for: "valid" when it was checked, "repaired" when
+    it was asked for twice."""
     headers: dict[str, str] = field(default_factory=dict)
     """More headers for the answer."""
     watch: Watch | None = None

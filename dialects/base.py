@@ -93,6 +93,11 @@ class OutboundDialect(Protocol):
         """The body for `model` (the upstream's own name). Honours request.stream."""
         ...
 
+    def enforces(self, request: ChatRequest, model: str) -> bool:
+        """Whether this upstream itself sees to it that the answer keeps to the request's
+        response_format. Where it does not, the format is only told by words."""
+        ...
+
     def parser(self) -> Parser: ...
 
     def parse_response(self, body: Json) -> Sequence[StreamEvent]:

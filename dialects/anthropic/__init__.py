@@ -10,7 +10,7 @@ from chat.events import StreamEvent
 from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json
 from chat.trace import Trace
-from dialects.anthropic.build import build_request
+from dialects.anthropic.build import build_request, enforces
 from dialects.anthropic.errors import parse_error, render_error
 from dialects.anthropic.relay import AnthropicWatch, relay_body
 from dialects.anthropic.request import parse_request
@@ -35,6 +35,9 @@ class AnthropicDialect:
 
     def build_request(self, request: ChatRequest, model: str) -> dict[str, Json]:
         return build_request(request, model, self._default_max_tokens)
+
+    def enforces(self, request: ChatRequest, model: str) -> bool:
+        return enforces(request.response_format, model)
 
     def parser(self) -> AnthropicParser:
         return AnthropicParser()

@@ -7,9 +7,10 @@ from typing import Final
 
 from chat.request import ChatRequest, Json, Message, ResponseFormat, Tool, ToolCall
 from dialects.anthropic.conversation import conversation, marks_of
-from dialects.anthropic.models import add_system, fit
+from dialects.anthropic.models import add_system, fit, takes_format
 from dialects.anthropic.schema import closed
 from dialects.anthropic.words import NAME
+from dialects.structured import in_words
 
 TOOL_MARKS: Final = (
     "cache_control",
@@ -21,7 +22,6 @@ TOOL_MARKS: Final = (
 """What a tool of Anthropic's may carry besides what all vendors know."""
 
 _EFFORTS: Final = {"minimal": "low"}
-_ONLY_JSON: Final = "Answer with one JSON object and nothing else: no other words, no code fence."
 
 
 def build_request(request: ChatRequest, model: str, default_max_tokens: int) -> dict[str, Json]:
@@ -41,7 +41,7 @@ def build_request(request: ChatRequest, model: str, default_max_tokens: int) -> 
     _add_tools(body, request)
     _add_thinking(body, request)
     if request.response_format is not None:
-        _add_format(body, request.response_format)
+        _add_format(body, request.response_format, model)
     if request.user:
         body["metadata"] = {"user_id": request.user}
     if request.extra.get("dialect") == NAME:
@@ -135,15 +135,21 @@ def _add_thinking(body: dict[str, Json], request: ChatRequest) -> None:
         body["thinking"]["display"] = "summarized" if request.include_thoughts else "omitted"
 
 
-def _add_format(body: dict[str, Json], wanted: ResponseFormat) -> None:
-    if wanted.kind == "json_schema" and wanted.schema:
+def enforces(wanted: ResponseFormat | None, model: str) -> bool:
+    if wanted is None or wanted.kind == "text":
+        return True
+    return wanted.kind == "json_schema" and bool(wanted.schema) and takes_format(model)
+
+
+def _add_format(body: dict[str, Json], wanted: ResponseFormat, model: str) -> None:
+    if wanted.schema and enforces(wanted, model):
         schema = closed(wanted.schema)
         if wanted.description and "description" not in schema:
             schema["description"] = wanted.description
         form = {"type": "json_schema", "schema": schema}
         body["output_config"] = {**body.get("output_config", {}), "format": form}
     elif wanted.kind != "text":
-        add_system(body, _ONLY_JSON)
+        add_system(body, in_words(wanted))
 
 
 def _add_extra(body: dict[str, Json], extra: Mapping[str, Json]) -> None:

@@ -33,6 +33,13 @@ def claude(model: str) -> Claude | None:
     return None
 
 
+def takes_format(model: str) -> bool:
+    """Whether it knows output_config.format: Claude since Opus 4.1 and Sonnet 4.5; a name that
+    is no Claude's is taken to."""
+    known = claude(model)
+    return known is None or known[1] >= ((4, 1) if known[0] == "opus" else (4, 5))
+
+
 def fit(body: dict[str, Json], model: str, *, may_grow: bool) -> None:
     """Changes what this model would refuse, in place; values inside of `body` are replaced, not
     changed. `may_grow`: max_tokens is ours and not the caller's, so thoughts may add to it."""

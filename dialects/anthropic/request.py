@@ -261,7 +261,7 @@ def _format(carrier: Mapping[str, Json], path: str, field: str) -> ResponseForma
     if kind != "json_schema":
         bad(f"{path}{field}.type", f"must be json_schema, not {kind!r}.")
     schema = required_object(form, "schema", f"{path}{field}.")
-    return ResponseFormat("json_schema", schema=schema)
+    return ResponseFormat("json_schema", schema=schema, where=f"{path}{field}.schema")
 
 
 def _user(body: Mapping[str, Json], fields: dict[str, Json]) -> str | None:

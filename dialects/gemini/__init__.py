@@ -52,6 +52,9 @@ class GeminiDialect:
         that cannot be put into Gemini's words."""
         return build_body(request, model)
 
+    def enforces(self, request: ChatRequest, model: str) -> bool:
+        return True
+
     def parser(self) -> GeminiParser:
         return GeminiParser()
 

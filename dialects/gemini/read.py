@@ -185,7 +185,8 @@ def _format(config: dict[str, Json]) -> tuple[ResponseFormat | None, str | None]
             reading.bad(CONFIG + "responseMimeType", "must be application/json with a schema.")
         return None, mime
     if schema is not None:
-        return ResponseFormat("json_schema", schema=schema), None
+        field = "responseSchema" if old is not None else "responseJsonSchema"
+        return ResponseFormat("json_schema", schema=schema, where=CONFIG + field), None
     return (ResponseFormat("json_object") if mime == "application/json" else None), None
 
 

@@ -56,6 +56,11 @@ class OllamaDialect:
     def build_request(self, request: ChatRequest, model: str) -> dict[str, Json]:
         return build_request(request, model, self._sizes)
 
+    def enforces(self, request: ChatRequest, model: str) -> bool:
+        """Not beside tools: Ollama then takes its grammar off."""
+        wanted = request.response_format
+        return wanted is None or wanted.kind == "text" or not request.tools
+
     def parser(self) -> OllamaParser:
         return OllamaParser(self._sizes)
 

@@ -125,7 +125,7 @@ def _format(value: Json) -> ResponseFormat | None:
         return ResponseFormat("json_object")
     if not isinstance(value, dict):
         reading.bad("format", 'must be "json" or a JSON Schema (an object).')
-    return ResponseFormat("json_schema", schema=value)
+    return ResponseFormat("json_schema", schema=value, where="format")
 
 
 def _effort(value: Json) -> Effort | None:

@@ -34,6 +34,12 @@ class OpenAiDialect:
     def build_request(self, request: ChatRequest, model: str) -> dict[str, Json]:
         return build_request(request, model, self._quirks)
 
+    def enforces(self, request: ChatRequest, model: str) -> bool:
+        wanted, most = request.response_format, self._quirks.structured
+        if wanted is None or wanted.kind == "text" or most == "json_schema":
+            return True
+        return most == "json_object" and wanted.schema is None
+
     def parser(self) -> OpenAiParser:
         return OpenAiParser(self._quirks)
 

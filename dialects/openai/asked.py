@@ -188,6 +188,7 @@ def _format(body: Mapping[str, Json]) -> ResponseFormat | None:
         schema=reading.optional_object(told, "schema", path),
         strict=reading.flag(told, "strict", path),
         description=reading.optional_text(told, "description", path),
+        where=path + "schema",
     )
 
 

@@ -23,6 +23,7 @@ from chat.request import (
 )
 from dialects.images import image_type
 from dialects.openai.quirks import OpenAiQuirks
+from dialects.structured import in_words
 from dialects.upstream_errors import unsupported
 
 Body: TypeAlias = dict[str, Json]
@@ -47,7 +48,7 @@ def build_request(request: ChatRequest, model: str, quirks: OpenAiQuirks) -> Bod
     _add_sampling(body, request, quirks)
     _add_tools(body, request)
     if request.response_format is not None:
-        _add_format(body, request.response_format)
+        _add_format(body, request.response_format, quirks)
     if quirks.reasoning_effort:
         effort = request.effort or _effort_of(request.thinking_budget)
         if effort is not None:
@@ -244,8 +245,15 @@ def _choice(choice: ToolChoice) -> Json:
     return "required"
 
 
-def _add_format(body: Body, wanted: ResponseFormat) -> None:
+def _add_format(body: Body, wanted: ResponseFormat, quirks: OpenAiQuirks) -> None:
     if wanted.kind == "text":
+        return
+    if quirks.structured == "words" or (
+        quirks.structured == "json_object" and wanted.schema is not None
+    ):
+        body["messages"].insert(0, {"role": "system", "content": in_words(wanted)})
+        if quirks.structured == "json_object":
+            body["response_format"] = {"type": "json_object"}
         return
     if wanted.kind == "json_object" or wanted.schema is None:
         body["response_format"] = {"type": "json_object"}

@@ -18,6 +18,7 @@ class OpenAiQuirks:
     `top_k`: the host knows top_k and min_p, which OpenAI refuses.
     `think_tags`: the model thinks aloud between <think> and </think> in its content.
     `reasoning_history`: the host wants earlier thoughts back as reasoning_content.
+    `structured`: the most that the host enforces of a response_format; "words" sends none.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -27,3 +28,4 @@ class OpenAiQuirks:
     top_k: bool = False
     think_tags: bool = False
     reasoning_history: bool = False
+    structured: Literal["json_schema", "json_object", "words"] = "json_schema"

@@ -16,6 +16,7 @@ from chat.request import Text, ToolResult
 from chat.trace import Trace
 from dialects.ascii_json import ascii_json
 from dialects.base import Now, Renderer
+from gateway.engine import structured
 from gateway.engine.attempt import Attempt
 from gateway.engine.attempts import Walker
 from gateway.engine.ports import Admission, Asked, Recorder
@@ -161,6 +162,8 @@ class Pipeline:
                 f"The messages have {size} characters; this gateway takes {self._message_limit}.",
                 param="message" if "message" in asked.body else "messages",
             )
+        if asked.request.response_format is not None:
+            structured.check_schema(asked.request)
 
     async def _opened(self, run: Run, attempt: Attempt) -> bytes:
         """The first bytes of a stream; the others wait in the attempt's `pieces`."""
@@ -178,14 +181,21 @@ class Pipeline:
     def _pieces(self, run: Run, attempt: Attempt) -> AsyncGenerator[bytes, None]:
         asked, provider, model = run.asked, attempt.target.provider, attempt.target.model
         attempt.renderer = renderer = self.renderer(run, model)
-        if relays(asked, provider):
+        if relays(asked, provider, model):
             return relayed(asked, provider, model, attempt)
+        request = asked.request
+        if request.response_format is not None and not provider.dialect.enforces(request, model):
+            return structured.stream(
+                request, provider, model, renderer, run.closing, attempt, run.trace
+            )
         return translated(asked, provider, model, renderer, run.closing, attempt)
 
     async def _whole(self, run: Run, attempt: Attempt) -> bytes:
         asked, provider, model = run.asked, attempt.target.provider, attempt.target.model
-        if relays(asked, provider):
-            body = await relayed_whole(asked, provider, model, attempt)
+        if relays(asked, provider, model):
+            body = await relayed_whole(asked, provider, model, attempt, run.trace)
         else:
-            body = await translated_whole(asked, provider, model, run.closing, attempt, self._now)
+            body = await translated_whole(
+                asked, provider, model, run.closing, attempt, run.trace, self._now
+            )
         return ascii_json(body)

@@ -16,6 +16,7 @@ from chat.request import Json
 from chat.trace import Trace
 from dialects.base import InboundDialect, Now, OutboundDialect, Parser, RelayDialect, Renderer
 from dialects.framing import Frame
+from gateway.engine import structured
 from gateway.engine.ports import Asked, Progress, Provider
 
 PING = b"ping"
@@ -23,9 +24,15 @@ OPENINGS = (PING, b"message_start", b"content_block_start", b"error")
 NO_CHOICE = b'"choices":[]'
 
 
-def relays(asked: Asked, provider: Provider) -> bool:
-    """Both ends speak one language, so frames may pass as they are."""
-    return _can_relay(provider.dialect) and provider.dialect.name == asked.dialect.name
+def relays(asked: Asked, provider: Provider, model: str) -> bool:
+    """Both ends speak one language, so frames may pass as they are; but not where an answer has
+    to be checked before it passes."""
+    dialect = provider.dialect
+    return (
+        _can_relay(dialect)
+        and dialect.name == asked.dialect.name
+        and (asked.request.response_format is None or dialect.enforces(asked.request, model))
+    )
 
 
 def _can_relay(dialect: InboundDialect | OutboundDialect) -> TypeGuard[RelayDialect]:
@@ -93,7 +100,9 @@ def _says(parser: Parser, frames: Sequence[Frame]) -> bool:
     return False
 
 
-async def relayed_whole(asked: Asked, provider: Provider, model: str, progress: Progress) -> Json:
+async def relayed_whole(
+    asked: Asked, provider: Provider, model: str, progress: Progress, trace: Trace
+) -> Json:
     """The upstream's own body, looked through for errors and usage, with the model renamed."""
     dialect = provider.dialect
     assert _can_relay(dialect)
@@ -103,6 +112,9 @@ async def relayed_whole(asked: Asked, provider: Provider, model: str, progress: 
     progress.usage = folder.usage
     if folder.finish is None:
         raise Broken("The upstream's answer ended before it was finished.", code="cut")
+    form = structured.wanted(asked.request)
+    if form is not None:
+        structured.check_relayed(folder.response(), form, trace)
     if "model" in body:
         body["model"] = model
     return body
@@ -158,11 +170,16 @@ async def translated_whole(
     model: str,
     closing: Callable[[], Trace],
     progress: Progress,
+    trace: Trace,
     now: Now,
 ) -> Json:
     """Events -> one body."""
-    folder = Folder()
-    events: Batch = await provider.whole(asked.request, model)
-    folder.feed(events)
-    progress.usage = folder.usage
-    return asked.dialect.render_response(asked.request, folder.response(), closing(), now)
+    if structured.wanted(asked.request) is not None:
+        answer = await structured.whole(asked.request, provider, model, progress, trace)
+    else:
+        folder = Folder()
+        events: Batch = await provider.whole(asked.request, model)
+        folder.feed(events)
+        progress.usage = folder.usage
+        answer = folder.response()
+    return asked.dialect.render_response(asked.request, answer, closing(), now)

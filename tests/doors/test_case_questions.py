@@ -9,7 +9,7 @@ import pytest
 
 from tests.doors.clients import ask, question, read
 from tests.doors.lab import PARAMETERS, SCHEMA, lab
-from tests.doors.upstreams import CALLS, HELLO, JSON, KINDS, Said, play, provider, refusal
+from tests.doors.upstreams import CALLS, HELLO, JSON, KINDS, OBJECT, Said, play, provider, refusal
 from tests.replay.gateway import running, settings
 from tests.replay.server import Play, ReplayServer
 
@@ -34,10 +34,12 @@ TURNS: list[dict[str, Any]] = [
 ]
 
 
-async def sent(kind: str, model: str = "lab/m", door: str = "openai", **more: Any) -> Any:
+async def sent(
+    kind: str, model: str = "lab/m", door: str = "openai", said: Said = HELLO, **more: Any
+) -> Any:
     """What the upstream gets of a question."""
     body = {**question(door, "Hi", stream=False, model=model), **more}
-    async with lab(kind, play(kind, HELLO, False)) as (gateway, upstream):
+    async with lab(kind, play(kind, said, False)) as (gateway, upstream):
         status, raw = await ask(gateway, door, body, stream=False, model=model)
         assert status == 200, raw
         return upstream.received[0]
@@ -181,7 +183,10 @@ HARD: dict[str, Any] = {
 async def test_g07_a_hard_schema_is_put_into_words_that_gemini_takes(model: str) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": HARD, "strict": True}}
     tool = {"type": "function", "function": {"name": "f", "parameters": HARD}}
-    body = (await sent("gemini", f"lab/{model}", response_format=form, tools=[tool])).body
+    said = Said(pieces=('{"who": {"name": "Ann"}, "note": null}',))
+    body = (
+        await sent("gemini", f"lab/{model}", said=said, response_format=form, tools=[tool])
+    ).body
     told = orjson.dumps(body)
     assert b"$schema" not in told
     config = body["generationConfig"]
@@ -236,7 +241,7 @@ async def test_i05_content_null_beside_calls_works_everywhere(kind: str) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_n06_a_format_reaches_every_upstream(kind: str) -> None:
-    received = await sent(kind, door="ollama", format=SCHEMA)
+    received = await sent(kind, door="ollama", said=OBJECT, format=SCHEMA)
     assert b'"age"' in orjson.dumps(received.body)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.doors.lab import PIXEL, SCHEMA, image_in, schema_in
-from tests.doors.upstreams import HELLO, KINDS, play, provider
+from tests.doors.upstreams import KINDS, OBJECT, play, provider
 from tests.replay.gateway import running, settings
 from tests.replay.server import ReplayServer
 
@@ -36,7 +36,7 @@ SNAKE: dict[str, Any] = {
 @pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "gemini"])
 async def test_names_and_paths(kind: str, version: str, model: str, body: dict[str, Any]) -> None:
-    async with ReplayServer(play(kind, HELLO, False)) as upstream:
+    async with ReplayServer(play(kind, OBJECT, False)) as upstream:
         tree = provider(kind, upstream.url, models=["a/b", "c:7b"])
         async with (
             running(settings(providers={"lab": tree})) as gateway,

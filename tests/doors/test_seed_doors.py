@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.doors.upstreams import BASES, HELLO, KEY, KINDS, play, refusal
+from tests.doors.upstreams import BASES, HELLO, KEY, KINDS, Said, play, refusal
 from tests.replay.gateway import Answer, Running, running, settings
 from tests.replay.server import ReplayServer
 
@@ -133,7 +133,8 @@ FORMAT = {
 async def test_the_body_names_the_provider(provider: str, path: str) -> None:
     """The payload of seed 003, word for word."""
     streams = path.endswith("stream")
-    async with ReplayServer(play(provider, HELLO, streams)) as upstream:
+    said = Said(pieces=('{"colors": ["red",', ' "green", "blue"]}'))
+    async with ReplayServer(play(provider, said, streams)) as upstream:
         variables = {
             "OPENAI_API_KEY": KEY,
             "OPENAI_BASE_URL": upstream.url + "/v1",
@@ -155,7 +156,7 @@ async def test_the_body_names_the_provider(provider: str, path: str) -> None:
             assert answer.headers["Content-Type"].startswith("text/event-stream")
             assert answer.raw.endswith(b"data: [DONE]\n\n")
         else:
-            assert answer.json["choices"][0]["message"]["content"] == HELLO.text
+            assert answer.json["choices"][0]["message"]["content"] == said.text
         [received] = upstream.received
         assert received.body["model"] == "gpt-4o-mini"
         assert "provider" not in received.body
