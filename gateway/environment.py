@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from dotenv import dotenv_values
 
@@ -31,10 +32,15 @@ def environment() -> dict[str, str]:
     """
     written = {name: value for name, value in dotenv_values(".env").items() if value is not None}
     secrets: dict[str, str] = {}
-    for folder in (os.environ.get(FOLDER) or written.get(FOLDER) or "").split(os.pathsep):
-        if folder:
-            secrets.update(from_folder(Path(folder)))
+    for folder in folders(written):
+        secrets.update(from_folder(folder))
     return {**written, **secrets, **os.environ}
+
+
+def folders(written: Mapping[str, str] = MappingProxyType({})) -> list[Path]:
+    """The folders of secrets, as the environment names them, else `written`."""
+    named = os.environ.get(FOLDER) or written.get(FOLDER) or ""
+    return [Path(folder) for folder in named.split(os.pathsep) if folder]
 
 
 def from_folder(folder: Path) -> Mapping[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,15 +13,19 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.app import build_app, build_runner
+from gateway.environment import Read, folders
 from gateway.monitor import logs
 from gateway.plan_lines import plan_lines
-from gateway.reload import Read, Reloader
+from gateway.reload import Reloader
 from gateway.services import SERVICES, Services
 
 LOOK_S = 1.0
 """Between two looks at the file."""
 BEAT_S = 0.5
 """Between two writings of the gauge that several workers share."""
+
+
+Stamp = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,17 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
 
 
 async def watch(config: Path | None, reloader: Reloader) -> None:
-    """Reloads when the file is another one than a moment ago."""
-    seen = stamp(config)
+    """Reloads when the file, or a folder of secrets, is another one than a moment ago."""
+    seen = stamps(config)
     while True:
         await asyncio.sleep(LOOK_S)
-        if (now := stamp(config)) != seen:
+        if (now := stamps(config)) != seen:
             seen = now
             reloader.reload()
+
+
+def stamps(config: Path | None) -> list[Stamp]:
+    return [stamp(path) for path in (config, *folders()) if path is not None]
 
 
 async def beat(services: Services) -> None:
@@ -119,13 +126,14 @@ async def beat(services: Services) -> None:
         await asyncio.sleep(BEAT_S)
 
 
-def stamp(config: Path | None) -> tuple[int, int, int] | None:
-    """What changes when a file is written or replaced; None when it is not there."""
+def stamp(path: Path) -> Stamp:
+    """What changes when a file is written or replaced, or a name in a folder; None when it is not
+    there."""
     try:
-        found = os.stat(config) if config is not None else None
+        found = path.stat()
     except OSError:
         return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def quieten_gc() -> None:
