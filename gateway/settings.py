@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,6 +35,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
 """Environment variable -> the setting that it replaces."""
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000, max_digits=16, decimal_places=6)]
 TargetList = tuple[str, ...]
 
 
@@ -138,6 +140,31 @@ class Store(_Section):
     """redis://... shares limits, rests, queue, cache and live feed between processes."""
 
 
+class Price(_Section):
+    """Dollars for a million tokens of one model. `above_*` hold for a request whose input has
+    more tokens than `above`."""
+
+    input: Dollars
+    output: Dollars
+    cached_input: Dollars | None = None
+    """Tokens that the upstream had in its cache; without it they cost what others cost."""
+    cache_write: Dollars | None = None
+    above: int | None = Field(default=None, ge=1)
+    above_input: Dollars | None = None
+    above_output: Dollars | None = None
+    above_cached_input: Dollars | None = None
+    above_cache_write: Dollars | None = None
+    date: str = ""
+    """When it was true, for the ledger."""
+
+
+class Ledger(_Section):
+    flush_s: float = Field(default=0.5, ge=0.05, le=60)
+    """Between two writings: what a killed process may lose."""
+    waiting: int = Field(default=100_000, ge=1000)
+    """Rows that wait while the database cannot be written; more are dropped and counted."""
+
+
 class Log(_Section):
     debug: bool = False
     format: Literal["auto", "text", "json"] = "auto"
@@ -156,6 +183,9 @@ class Settings(_Section):
     codes: dict[str, SeedTerms] = Field(default_factory=dict)
     store: Store = Store()
     log: Log = Log()
+    ledger: Ledger = Ledger()
+    prices: dict[str, Price] = Field(default_factory=dict)
+    """By "provider/model"; a * in it stands for anything."""
 
 
 DEFAULT_ROUTE = Route(

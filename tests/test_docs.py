@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from gateway.app import build_app
 from gateway.monitor.metrics import Metrics
-from gateway.settings import ENVIRONMENT, Route, Settings
+from gateway.settings import ENVIRONMENT, Price, Route, Settings
 from gateway.terms import SeedTerms
 from providers.registry import CATALOG, ROW_FIELDS
 
@@ -37,6 +37,10 @@ def test_every_setting_is_documented_with_its_default() -> None:
         if name in ("routes", "aliases", "providers", "codes"):
             continue
         model = field.annotation
+        if name == "prices":
+            # A table of them, as routes are.
+            assert set(documented['prices."PROVIDER/MODEL"']) == set(Price.model_fields)
+            continue
         assert isinstance(model, type)
         assert issubclass(model, BaseModel)
         rows = documented[name]

@@ -1,0 +1,1 @@
+"""What it cost: a row for each attempt, and the prices behind it."""
