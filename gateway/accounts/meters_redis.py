@@ -1,0 +1,207 @@
+"""The meters of all applications in a Redis, so that every node says the same.
+
+One script does each step. What runs has a lease there, renewed while this process lives; what a
+dead process held is freed when its leases end. While the Redis is gone, each process counts alone
+or lets nobody pass, as the settings say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from chat.errors import QueueFull
+from gateway.accounts import outcome
+from gateway.accounts.app import App
+from gateway.accounts.meter import Calendar, Need
+from gateway.accounts.meters import Meters, Spent
+from gateway.accounts.outcome import Outcome
+from gateway.settings import Access
+
+SCRIPT = Path(__file__).with_name("meter.lua").read_text(encoding="utf-8")
+LEASE_S = 60.0
+RENEW_S = 15.0
+REST_S = 1.0
+"""After a failure the Redis is left alone so long, as each try may take its whole timeout."""
+CLOSE_S = 3.0
+TRIES = 5
+
+log = logging.getLogger("pointsman.accounts")
+
+
+class RedisMeters:
+    """`local` counts while the Redis is gone; `back` is called when it came back."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        local: Meters,
+        access: Callable[[], Access],
+        back: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._redis = redis
+        self._script = redis.register_script(SCRIPT)
+        self._local = local
+        self._access = access
+        self._back = back
+        self._leases: dict[int, App] = {}
+        self._here: set[int] = set()
+        """Requests that the local meters know."""
+        self._rests_until = 0.0
+        self._gone = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._renewing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._renewing = asyncio.get_running_loop().create_task(self._renew())
+
+    async def close(self) -> None:
+        """Tells the Redis what ended last."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
+
+    async def admit(self, app: App, id_: int) -> Outcome:
+        """Raises QueueFull where the settings let nobody pass without the Redis."""
+        try:
+            found = await self._run("admit", app, id_)
+        except (RedisError, OSError) as fault:
+            self._failed(fault)
+            return self._admit_here(app, id_)
+        if found.code == outcome.OK:
+            self._leases[id_] = app
+        return found
+
+    async def reserve(self, app: App, id_: int, need: Need) -> Outcome:
+        """Raises QueueFull as admit."""
+        if id_ not in self._here:
+            try:
+                return await self._run("reserve", app, id_, need.money, need.most, need.likely)
+            except (RedisError, OSError) as fault:
+                self._failed(fault)
+                found = self._admit_here(app, id_)
+                if found.code != outcome.OK:
+                    return found
+        return self._local.reserve(app, id_, need)
+
+    def settle(self, app: App, id_: int, need: Need | None, used: Need, slot: int) -> None:
+        if id_ in self._here:
+            self._here.discard(id_)
+            self._local.settle(app, id_, need, used, slot)
+            return
+        self._spawn(self._settle(app, id_, used))
+
+    async def remember(self, spent: Iterable[Spent]) -> None:
+        """What stands in the ledger, for a Redis that knows nothing of an application."""
+        for id_, day, month in spent:
+            more = (day.money, day.likely, month.money, month.likely)
+            await self._script(
+                keys=_keys(id_), args=["seed", 0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, *more]
+            )
+
+    async def _settle(self, app: App, id_: int, used: Need) -> None:
+        """Tries again while the lease holds: a Redis may start anew."""
+        for turn in range(TRIES):
+            try:
+                await self._run("settle", app, id_, used.money, used.likely, resting=False)
+                break
+            except (RedisError, OSError) as fault:
+                self._failed(fault)
+                await asyncio.sleep(REST_S * 2**turn)
+        self._leases.pop(id_, None)
+
+    async def _run(
+        self, what: str, app: App, id_: int, *more: int, resting: bool = True
+    ) -> Outcome:
+        if resting and time.monotonic() < self._rests_until:
+            raise ConnectionError("it did not answer a moment ago")
+        told = await self._script(
+            keys=_keys(app.id), args=[what, id_, int(LEASE_S * 1000), *_limits(app), *more]
+        )
+        if self._gone:
+            self._gone = False
+            log.info("limits are counted in the Redis again")
+            if self._back is not None:
+                self._spawn(self._recovered(self._back))
+        code, wait, requests, resets, tokens, tokens_resets, left, slot = told
+        if code not in (outcome.OK, outcome.CONCURRENCY, outcome.REQUESTS):
+            wait = wait or _budget_wait(code)
+        return Outcome(
+            code, wait / 1000, requests, resets / 1000, tokens, tokens_resets / 1000, left, slot
+        )
+
+    def _failed(self, fault: BaseException) -> None:
+        self._rests_until = time.monotonic() + REST_S
+        if not self._gone:
+            self._gone = True
+            log.error("the limits' Redis is gone", extra={"fields": {"error": str(fault)}})
+
+    def _admit_here(self, app: App, id_: int) -> Outcome:
+        if self._access().without_redis == "refuse":
+            raise QueueFull("The limits cannot be counted just now.", retry_after=REST_S)
+        found = self._local.admit(app, id_)
+        if found.code == outcome.OK:
+            self._here.add(id_)
+        return found
+
+    async def _recovered(self, back: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await back()
+        except Exception:
+            log.exception("what was spent could not be told to the Redis")
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            # The Redis' own clock is the one that ends leases.
+            try:
+                seconds, micros = await self._redis.time()
+                ends = int((seconds + micros / 1e6 + LEASE_S) * 1000)
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for id_, app in self._leases.items():
+                        pipe.zadd(_keys(app.id)[1], {str(id_): ends}, xx=True)
+                    await pipe.execute()
+            except (RedisError, OSError) as fault:
+                self._failed(fault)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _keys(id_: str) -> list[str]:
+    """In one slot of a cluster."""
+    return [
+        f"pointsman:{{{id_}}}:meter",
+        f"pointsman:{{{id_}}}:leases",
+        f"pointsman:{{{id_}}}:holds",
+    ]
+
+
+def _limits(app: App) -> list[int]:
+    rates = [
+        (-1, -1) if rate is None else (rate.count, rate.seconds * 1000)
+        for rate in (app.requests, app.tokens)
+    ]
+    budgets = (app.budget_day, app.budget_month, app.tokens_day, app.tokens_month)
+    return [
+        -1 if app.concurrency is None else app.concurrency,
+        *rates[0],
+        *rates[1],
+        *(-1 if budget is None else budget for budget in budgets),
+    ]
+
+
+def _budget_wait(code: int) -> int:
+    """Milliseconds to the end of the day or the month."""
+    _, _, (day_s, month_s) = Calendar().at(time.time())
+    return int((day_s if code in (outcome.MONEY_DAY, outcome.TOKENS_DAY) else month_s) * 1000)
