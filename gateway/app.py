@@ -22,9 +22,10 @@ from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.reload import registry_of, router_of
-from gateway.routes import chat, counting, embeddings, gemini, models, ollama, ops, seeds
+from gateway.routes import chat, counting, embeddings, gemini, models, ollama, ops, seeds, sockets
 from gateway.routes.access import identify
 from gateway.routes.languages import dialect_of
+from gateway.routes.sockets import answers
 from gateway.services import SERVICES, ProviderDirectory, Services
 from gateway.settings import Settings
 from gateway.store.database import Database
@@ -51,7 +52,7 @@ def build_app(
         middlewares=[door(dialect_of, identify)],
         client_max_size=settings.server.body_limit,
     )
-    for part in (chat, gemini, models, ollama, counting, embeddings, seeds, ops):
+    for part in (chat, gemini, models, ollama, counting, embeddings, seeds, ops, sockets):
         part.register(app)
 
     async def parts(app: web.Application) -> AsyncGenerator[None, None]:
@@ -83,6 +84,7 @@ def build_app(
         asyncio.get_running_loop().call_later(wait, services.pipeline.interrupt)
 
     app.cleanup_ctx.append(parts)
+    app.cleanup_ctx.append(answers)
     app.on_shutdown.append(drain)
     return app
 

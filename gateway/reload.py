@@ -26,6 +26,7 @@ Read = Callable[[], tuple[Settings, Environment]]
 AT_START = (
     ("server", ("host", "port", "body_limit", "drain_s")),
     ("store", ("database", "redis")),
+    ("web", ("orphan_s", "kept_s", "kept_bytes")),
     ("log", ("debug", "format")),
 )
 """Settings that are read at start only."""

@@ -165,6 +165,21 @@ class Ledger(_Section):
     """Rows that wait while the database cannot be written; more are dropped and counted."""
 
 
+class Web(_Section):
+    dist: str = "web/dist"
+    """Where the built page lies."""
+    message_bytes: int = Field(default=32 * 2**20, ge=1024)
+    """Of one message on a socket."""
+    running: int = Field(default=16, ge=1)
+    """Answers at a time on one socket."""
+    orphan_s: Seconds = 60
+    """How long an answer goes on that nobody reads any more."""
+    kept_s: Seconds = 300
+    """How long one that has ended may still be read."""
+    kept_bytes: int = Field(default=64 * 2**20, ge=1024)
+    """Of all answers on sockets together."""
+
+
 class Log(_Section):
     debug: bool = False
     format: Literal["auto", "text", "json"] = "auto"
@@ -182,6 +197,7 @@ class Settings(_Section):
     access: Access = Access()
     codes: dict[str, SeedTerms] = Field(default_factory=dict)
     store: Store = Store()
+    web: Web = Web()
     log: Log = Log()
     ledger: Ledger = Ledger()
     prices: dict[str, Price] = Field(default_factory=dict)
