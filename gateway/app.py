@@ -17,12 +17,24 @@ from gateway.accounts.identity import Identity
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
+from gateway.feedback.keeper import FeedbackKeeper
 from gateway.middleware import door
 from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.reload import registry_of, router_of
-from gateway.routes import chat, counting, embeddings, gemini, models, ollama, ops, seeds, sockets
+from gateway.routes import (
+    chat,
+    counting,
+    embeddings,
+    feedback,
+    gemini,
+    models,
+    ollama,
+    ops,
+    seeds,
+    sockets,
+)
 from gateway.routes.access import identify
 from gateway.routes.languages import dialect_of
 from gateway.routes.sockets import answers
@@ -52,7 +64,18 @@ def build_app(
         middlewares=[door(dialect_of, identify)],
         client_max_size=settings.server.body_limit,
     )
-    for part in (chat, gemini, models, ollama, counting, embeddings, seeds, ops, sockets):
+    for part in (
+        chat,
+        gemini,
+        models,
+        ollama,
+        counting,
+        embeddings,
+        seeds,
+        feedback,
+        ops,
+        sockets,
+    ):
         part.register(app)
 
     async def parts(app: web.Application) -> AsyncGenerator[None, None]:
@@ -64,8 +87,10 @@ def build_app(
             services = _services(settings, client, environment, access, database, redis)
             app[SERVICES] = services
             await services.accounts.start()
+            services.feedback.start()
             looking = asyncio.create_task(_look(services, looked))
             yield
+            await services.feedback.close()
             await services.accounts.close()
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -123,6 +148,9 @@ def _services(
     metrics.in_flight.set_function(lambda: len(pipeline.running))
     warnings: dict[str, str] = {}
     accounts = Accounts(settings, CodeBook(database), redis, warnings)
+    keeper = FeedbackKeeper(settings.feedback, database)
+    keeper.counted = lambda value, tier: metrics.feedback.labels(value, tier).inc()
+    recorder.listeners.append(keeper.settled)
     services = Services(
         settings=settings,
         client=client,
@@ -135,6 +163,7 @@ def _services(
         accounts=accounts,
         identity=Identity(accounts),
         warnings=warnings,
+        feedback=keeper,
         recorder=recorder,
         database=database,
         redis=redis,

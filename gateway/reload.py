@@ -88,6 +88,7 @@ class Reloader:
         router = router_of(settings, directory, services.client, pipeline.recorder)
         self._compare(settings)
         services.settings = settings
+        services.feedback.settings = settings.feedback
         services.registry, services.directory, services.router = registry, directory, router
         pipeline.use(router, settings.server.message_limit)
         pipeline.walker.use(settings.attempts)

@@ -15,6 +15,7 @@ from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
 from gateway.engine.ports import Provider
 from gateway.engine.routing import Router
+from gateway.feedback.keeper import FeedbackKeeper
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.settings import Settings
@@ -74,6 +75,7 @@ class Services:
     rests: CooldownTable
     accounts: Accounts
     identity: Identity
+    feedback: FeedbackKeeper
     recorder: MetricsRecorder
     database: Database
     redis: Redis | None

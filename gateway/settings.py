@@ -180,6 +180,20 @@ class Web(_Section):
     """Of all answers on sockets together."""
 
 
+class Feedback(_Section):
+    """What is kept of prompts, and what callers say of answers."""
+
+    capture: bool = False
+    """Keep the prompts that a route decided on, so that the classifier can learn from them."""
+    capture_share: float = Field(default=1.0, ge=0, le=1)
+    redact: bool = True
+    """Take e-mail addresses, keys, cards and the like out of them first."""
+    keep_days: float = Field(default=30, gt=0, le=3650)
+    """Kept prompts and feedback are deleted then."""
+    max_chars: int = Field(default=8000, ge=100, le=1_000_000)
+    """Characters of a prompt that are kept."""
+
+
 class Log(_Section):
     debug: bool = False
     format: Literal["auto", "text", "json"] = "auto"
@@ -198,6 +212,8 @@ class Settings(_Section):
     codes: dict[str, SeedTerms] = Field(default_factory=dict)
     store: Store = Store()
     web: Web = Web()
+
+    feedback: Feedback = Feedback()
     log: Log = Log()
     ledger: Ledger = Ledger()
     prices: dict[str, Price] = Field(default_factory=dict)

@@ -164,6 +164,8 @@ class Settlement:
     caller: Caller = OPEN
     attempts: Sequence[Attempt] = ()
     """All of them, in the order in which they began."""
+    request: ChatRequest | None = None
+    """What was asked; None for what is no chat."""
 
 
 class Recorder(Protocol):

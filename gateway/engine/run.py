@@ -191,6 +191,7 @@ class Run:
                 error=self.failure.kind if self.failure else None,
                 caller=asked.caller,
                 attempts=attempts,
+                request=asked.request,
             )
         )
         if asked.grant is not None:

@@ -90,6 +90,12 @@ class Metrics:
             ("tier", "source"),
             registry=self.registry,
         )
+        self.feedback = Counter(
+            "pointsman_feedback",
+            "What callers said of answers, by the tier that had answered.",
+            ("value", "tier"),
+            registry=self.registry,
+        )
         self.reloads = Counter(
             "pointsman_reloads",
             "Reloads of the settings; outcome: applied or refused.",
