@@ -1,0 +1,1 @@
+export default function Codes() { return <p>Codes</p>; }

@@ -1,0 +1,1 @@
+export default function Jobs() { return <p>Jobs</p>; }

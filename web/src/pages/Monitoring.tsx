@@ -1,0 +1,1 @@
+export default function Monitoring() { return <p>Monitoring</p>; }

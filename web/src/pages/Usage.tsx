@@ -1,0 +1,1 @@
+export default function Usage() { return <p>Usage</p>; }
