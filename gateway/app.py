@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from redis.asyncio import Redis
 
 from gateway.accounts.accounts import Accounts
@@ -22,6 +23,7 @@ from gateway.middleware import door
 from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
+from gateway.origins import Origins
 from gateway.reload import registry_of, router_of
 from gateway.routes import (
     chat,
@@ -61,7 +63,7 @@ def build_app(
     """
     providers.rows(settings.providers, environment)
     app = web.Application(
-        middlewares=[door(dialect_of, identify)],
+        middlewares=[door(dialect_of, identify), origins],
         client_max_size=settings.server.body_limit,
     )
     for part in (
@@ -111,6 +113,7 @@ def build_app(
     app.cleanup_ctx.append(parts)
     app.cleanup_ctx.append(answers)
     app.on_shutdown.append(drain)
+    app.on_response_prepare.append(prepared)
     return app
 
 
@@ -164,6 +167,10 @@ def _services(
         identity=Identity(accounts),
         warnings=warnings,
         feedback=keeper,
+        origins=Origins(
+            settings.access.cors,
+            lambda: not accounts.required and accounts.access.open == "auto",
+        ),
         recorder=recorder,
         database=database,
         redis=redis,
@@ -171,6 +178,15 @@ def _services(
         at_start=settings,
     )
     return services
+
+
+@web.middleware
+async def origins(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return await request.app[SERVICES].origins.around(request, handler)
+
+
+async def prepared(request: web.Request, response: web.StreamResponse) -> None:
+    request.app[SERVICES].origins.mark(request, response)
 
 
 async def _look(services: Services, looked: Callable[[Services], None] | None) -> None:

@@ -94,6 +94,7 @@ class Reloader:
         pipeline.walker.use(settings.attempts)
         services.rests.settings = settings.cooldown
         services.accounts.use(settings)
+        services.origins.use(settings.access.cors)
         services.changed.set()
 
     def _compare(self, settings: Settings) -> None:

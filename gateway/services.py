@@ -18,6 +18,7 @@ from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
+from gateway.origins import Origins
 from gateway.settings import Settings
 from gateway.store.database import Database
 from providers import http1
@@ -76,6 +77,7 @@ class Services:
     accounts: Accounts
     identity: Identity
     feedback: FeedbackKeeper
+    origins: Origins
     recorder: MetricsRecorder
     database: Database
     redis: Redis | None

@@ -123,6 +123,8 @@ class Access(_Section):
     open: bool | Literal["auto"] = "auto"
     """Whether anybody may ask without a key. auto: on this machine only, and only while there
     is no app code."""
+    cors: tuple[str, ...] = ("http://localhost:*", "http://127.0.0.1:*")
+    """Web pages of other addresses that may ask; `*` stands for any text."""
     metrics_token: str = ""
     """What GET /metrics asks for, beside the admin token; "" lets anybody read it."""
     default_max_tokens: int = Field(default=4096, ge=1)
