@@ -49,6 +49,8 @@ class Trace:
     structured: str | None = None
     """Of an answer in a format that was asked for: "valid" when it was checked, "repaired" when
     it was asked for twice."""
+    trace_id: str | None = None
+    """W3C trace id, 32 hex digits, where traces are kept."""
     headers: dict[str, str] = field(default_factory=dict)
     """More headers for the answer."""
     watch: Watch | None = None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -19,11 +21,15 @@ from gateway.plan_lines import plan_lines
 from gateway.reload import Reloader
 from gateway.services import SERVICES, Services
 
+if TYPE_CHECKING:
+    from gateway.monitor.traces import Traces
+
 LOOK_S = 1.0
 """Between two looks at the file."""
 BEAT_S = 0.5
 """Between two writings of the gauge that several workers share."""
 
+log = logging.getLogger("pointsman.serve")
 
 Stamp = tuple[int, int, int] | None
 
@@ -69,12 +75,18 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
         seen.append(services)
         tell()
 
-    log = logs.start(settings.log)
-    app = build_app(settings, environment, looked if post.tells else None, log.access)
+    lines = logs.start(settings.log)
+    app = build_app(settings, environment, looked if post.tells else None, lines.access)
+    traces = traces_of(environment)
+    if traces is not None:
+        app.middlewares.append(traces.middleware())
     runner = build_runner(app, settings)
     beside: list[asyncio.Task[None]] = []
     try:
         await runner.setup()
+        if traces is not None:
+            app[SERVICES].client.carry = traces.carry
+            app[SERVICES].recorder.listeners.append(traces.settled)
         reloader = Reloader(app[SERVICES], read)
         loop.add_signal_handler(signal.SIGHUP, reloader.reload)
         beside.append(asyncio.create_task(watch(config, reloader)))
@@ -100,8 +112,22 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
         for task in beside:
             task.cancel()
         await runner.cleanup()
-        log.stop()
+        if traces is not None:
+            await asyncio.to_thread(traces.stop)
+        lines.stop()
     return 0
+
+
+def traces_of(environment: Mapping[str, str]) -> Traces | None:
+    """None unless a receiver is named and the extra `otel` is there. Raises SettingsError."""
+    if not environment.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return None
+    try:
+        from gateway.monitor import traces
+    except ModuleNotFoundError as missing:
+        log.warning("no traces: the extra otel is not installed (%s)", missing.name)
+        return None
+    return traces.start(environment)
 
 
 async def watch(config: Path | None, reloader: Reloader) -> None:

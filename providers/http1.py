@@ -16,6 +16,7 @@ import asyncio
 import socket
 import ssl
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -88,6 +89,8 @@ class Client:
         self._tls = tls
         self._idle: dict[Origin, list[Connection]] = {}
         self._open: set[Connection] = set()
+        self.carry: Callable[[], bytes] | None = None
+        """Gives further header lines for each request, such as the trace that it belongs to."""
 
     async def ask(
         self,
@@ -100,6 +103,8 @@ class Client:
     ) -> Answer:
         """The answer, when its headers are there. `headers` are whole lines with CRLF, without
         Host and Content-Length. Raises Fault. Cancelling closes the connection."""
+        if self.carry is not None:
+            headers += self.carry()
         head = b"%b %b HTTP/1.1\r\nHost: %b\r\n%b" % (
             method.encode(),
             where.path,

@@ -63,6 +63,8 @@ def fields(settlement: Settlement) -> dict[str, object]:
         "route": trace.route,
         "target": trace.target,
     }
+    if trace.trace_id is not None:
+        found["trace_id"] = trace.trace_id
     if settlement.error is not None:
         found["error"] = settlement.error
     if trace.tier is not None:

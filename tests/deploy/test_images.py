@@ -61,11 +61,15 @@ tops = {}
 for top, owners in m.packages_distributions().items():
     tops[top] = {owner.lower().replace("_", "-").replace(".", "-") for owner in owners}
 class Gate:
+    def __init__(self, inner):
+        self.inner = inner
     def find_spec(self, name, path=None, target=None):
         owners = tops.get(name)
-        if owners and not owners & wanted:
-            raise ModuleNotFoundError(f"{name} of {owners} is not in the image", name=name)
-sys.meta_path.insert(0, Gate())
+        missing = owners and not owners & wanted
+        return None if missing else self.inner.find_spec(name, path, target)
+finders = [one for one in sys.meta_path if getattr(one, "__name__", "") == "PathFinder"]
+assert finders
+sys.meta_path[:] = [Gate(one) if one in finders else one for one in sys.meta_path]
 for module in modules:
     __import__(module)
 """
