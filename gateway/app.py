@@ -17,6 +17,7 @@ from gateway.accounts.codebook import CodeBook
 from gateway.accounts.identity import Identity
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
+from gateway.engine.learned import Learned
 from gateway.engine.pipeline import Pipeline
 from gateway.feedback.keeper import FeedbackKeeper
 from gateway.middleware import door
@@ -143,9 +144,10 @@ def _services(
     metrics = Metrics(lambda provider, model: services.directory.is_known(provider, model))
     recorder = MetricsRecorder(metrics, access)
     directory = ProviderDirectory(registry)
-    router = router_of(settings, directory, client, recorder)
+    learned = Learned()
+    router = router_of(settings, directory, client, recorder, learned)
     rests = CooldownTable(settings.cooldown, time.monotonic)
-    walker = Walker(settings.attempts, rests, recorder, time.monotonic)
+    walker = Walker(settings.attempts, rests, recorder, time.monotonic, learned)
     pipeline = Pipeline(router, walker, recorder, message_limit=settings.server.message_limit)
     # Read when it is scraped, instead of counted up and down with each request.
     metrics.in_flight.set_function(lambda: len(pipeline.running))

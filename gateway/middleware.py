@@ -79,7 +79,7 @@ def door(
 
 def error_response(error: GatewayError, dialect: InboundDialect, request_id: str) -> web.Response:
     headers = {"X-Request-Id": request_id, "Request-Id": request_id}
-    tried = isinstance(error, UpstreamError | NoTargetLeft) and error.status != 429
+    tried = isinstance(error, UpstreamError | NoTargetLeft) and error.status not in (429, 503)
     if tried or isinstance(error, BudgetReached):
         # We asked again already, or it would not help. SDKs that ask again by themselves would
         # multiply the attempts by three.

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable, Mapping
 
 from gateway.classifier_client import HttpClassifier
-from gateway.engine.ports import Recorder
+from gateway.engine.learned import Learned
+from gateway.engine.ports import Prices, Recorder
 from gateway.engine.routing import Router
 from gateway.services import ProviderDirectory, Services
 from gateway.settings import Settings
@@ -41,11 +42,20 @@ def registry_of(
         client,
         environment=environment,
         limits={"idle_s": settings.attempts.idle_s, "one_shot_s": settings.attempts.one_shot_s},
+        models={
+            name: model.model_dump(by_alias=True, exclude_none=True)
+            for name, model in settings.models.items()
+        },
     )
 
 
 def router_of(
-    settings: Settings, directory: ProviderDirectory, client: http1.Client, recorder: Recorder
+    settings: Settings,
+    directory: ProviderDirectory,
+    client: http1.Client,
+    recorder: Recorder,
+    learned: Learned | None = None,
+    prices: Prices | None = None,
 ) -> Router:
     return Router(
         directory,
@@ -54,6 +64,8 @@ def router_of(
         HttpClassifier(settings.classifier, client),
         recorder,
         settings.classifier.on_failure,
+        learned,
+        prices,
     )
 
 
@@ -85,7 +97,14 @@ class Reloader:
         registry = registry_of(settings, services.client, environment)
         _remember(registry, services.registry)
         directory = ProviderDirectory(registry)
-        router = router_of(settings, directory, services.client, pipeline.recorder)
+        router = router_of(
+            settings,
+            directory,
+            services.client,
+            pipeline.recorder,
+            services.router.learned,
+            services.router.prices,
+        )
         self._compare(settings)
         services.settings = settings
         services.feedback.settings = settings.feedback

@@ -22,6 +22,7 @@ from gateway.origins import Origins
 from gateway.settings import Settings
 from gateway.store.database import Database
 from providers import http1
+from providers.model_info import Abilities
 from providers.registry import Registry
 
 
@@ -55,6 +56,9 @@ class ProviderDirectory:
 
     def is_known(self, provider: str, model: str) -> bool:
         return (provider, model) in self._pairs
+
+    def abilities(self, provider: str, model: str) -> Abilities:
+        return self._registry.abilities(provider, model)
 
     def nearest(self, name: str, extra: Sequence[str] = ()) -> Sequence[str]:
         return self._registry.nearest(name, extra)

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.terms import SeedTerms
 
@@ -72,15 +72,71 @@ class Classifier(_Section):
 
 
 class Route(_Section):
-    """What a model name that is no model means: two tiers, and where the line is."""
+    """What a model name that is no model means: its tiers, and where the line is between them."""
 
     local: TargetList = ()
     strong: TargetList = ()
+    tiers: dict[str, TargetList] = Field(default_factory=dict)
+    """More tiers, weakest first; `local` stands before them and `strong` behind them."""
     threshold: float | None = Field(default=None, ge=0, le=1)
-    """Score under which a prompt goes to the strong tier."""
+    """Score under which a prompt goes to a stronger tier."""
     target_strong_share: float | None = Field(default=None, ge=0, le=1)
-    """Share of prompts for the strong tier, by the classifier's own percentiles. Neither this
-    nor a threshold: the classifier's card decides."""
+    """Share of prompts for the strongest tier, kept on the route's own traffic. None of these
+    three: the classifier's card decides."""
+    min_quality: float | None = Field(default=None, ge=0, le=1)
+    """The weakest tier whose chance to answer well is at least this one."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """Ceiling of one request's expected cost, in the currency of the prices."""
+    on_ood: str | None = None
+    """Tier of prompts unlike any that the classifier learnt from; None: as any other."""
+    order: Literal["given", "price", "latency"] = "given"
+    """Of the targets in a tier."""
+    explore: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of requests that another tier answers than the one chosen, to learn from."""
+    hedge_after_ms: float | None = Field(default=None, ge=1, le=600_000)
+    """Silence after which the next target is asked beside the first."""
+    resume: bool = False
+    """After a failure in mid-stream the next target that can goes on with the text."""
+
+    @model_validator(mode="after")
+    def _one_line(self) -> Route:
+        lines = [
+            name
+            for name in ("threshold", "target_strong_share", "min_quality")
+            if getattr(self, name) is not None
+        ]
+        if len(lines) > 1:
+            raise ValueError(f"{' and '.join(lines)} are two lines; a route has one")
+        if self.on_ood is not None and self.on_ood not in self.ordered():
+            raise ValueError(f"on_ood must be one of {', '.join(self.ordered())}")
+        if {"local", "strong"} & self.tiers.keys():
+            raise ValueError("tiers: local and strong stand beside them, not in them")
+        return self
+
+    def ordered(self) -> dict[str, TargetList]:
+        """Every tier, weakest first. Local and strong are there unless others stand alone."""
+        ends = {"local": self.local, "strong": self.strong}
+        if self.tiers:
+            ends = {name: targets for name, targets in ends.items() if targets}
+        found = {"local": ends["local"]} if "local" in ends else {}
+        found.update(self.tiers)
+        if "strong" in ends:
+            found["strong"] = ends["strong"]
+        return found
+
+
+class Model(_Section):
+    """What the owner says of a model; None leaves the word to its upstream."""
+
+    context: int | None = Field(default=None, ge=1)
+    """Tokens of question and answer together."""
+    tools: bool | None = None
+    vision: bool | None = None
+    json_: bool | None = Field(default=None, alias="json")
+    """Answers by a schema."""
+    thinking: bool | None = None
+    prefill: bool | None = None
+    """It goes on where an assistant's last message stops."""
 
 
 class Attempts(_Section):
@@ -96,6 +152,8 @@ class Attempts(_Section):
     """Longest wait that an upstream may ask for before a retry; for more the next one is asked."""
     retry_share: float = Field(default=0.2, ge=0, le=10)
     """Retries for each request, in the long run; ten more are always allowed at first."""
+    hedge_share: float = Field(default=0.1, ge=0, le=1)
+    """Hedges for each request of the routes that hedge, in the long run."""
     commit_after_s: Seconds = 12
     """Without a first event the headers go out then, with keep-alives, so that no proxy cuts."""
     write_s: Seconds = 60
@@ -206,7 +264,8 @@ class Settings(_Section):
     server: Server = Server()
     classifier: Classifier = Classifier()
     routes: dict[str, Route] = Field(default_factory=dict)
-    aliases: dict[str, str] = Field(default_factory=dict)
+    aliases: dict[str, str | TargetList] = Field(default_factory=dict)
+    models: dict[str, Model] = Field(default_factory=dict)
     providers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     attempts: Attempts = Attempts()
     cooldown: Cooldown = Cooldown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from chat.request import Json
+from dialects.anthropic.models import claude
 from providers.base import HttpProvider
 from providers.model_info import ModelInfo, rows_of, whole
 
@@ -19,6 +20,11 @@ class AnthropicProvider(HttpProvider):
 
     def headers(self) -> dict[str, str]:
         return {"x-api-key": self.row.key or "", "anthropic-version": VERSION}
+
+    def continues(self, model: str) -> bool:
+        """Since 4.6 Anthropic refuses a message of the assistant's at the end."""
+        known = claude(model)
+        return known is not None and known[1] < (4, 6)
 
     def models_url(self) -> str:
         return self._base + "/models?limit=1000"

@@ -46,6 +46,9 @@ class ProviderRow:
     models: tuple[str, ...] = ()
     check: str | None = None
     quirks: Mapping[str, Json] = field(default_factory=dict)
+    prefill: str = ""
+    """How it is told to go on with an assistant's last message: "assistant" by that alone,
+    "flags" with vLLM's continue_final_message; "" where it begins a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,10 @@ class HttpProvider:
     def adapt(self, body: dict[str, Json], request: ChatRequest) -> dict[str, Json]:
         """Last changes to the body that the dialect built."""
         return body
+
+    def continues(self, model: str) -> bool:
+        """Whether it goes on where an assistant's last message stops, without a word between."""
+        return bool(self.row.prefill)
 
     def model_infos(self, body: Json) -> list[ModelInfo]:
         """What the models question answered, as infos."""

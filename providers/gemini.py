@@ -10,6 +10,9 @@ from providers.base import HttpProvider
 from providers.embeddings import EmbeddingRequest, Embeddings, checked
 from providers.model_info import ModelInfo, rows_of, whole
 
+SAID = frozenset({"tools", "vision"})
+"""That one does not think is no refusal: the wish for it is then left out."""
+
 
 class GeminiProvider(HttpProvider):
     kind: ClassVar[str] = "gemini"
@@ -31,6 +34,7 @@ class GeminiProvider(HttpProvider):
                 whole(row.get("inputTokenLimit")),
                 whole(row.get("outputTokenLimit")),
                 _capabilities(row),
+                SAID,
             )
             for row in rows_of(body, "models")
             if isinstance(row.get("name"), str)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from chat.request import Json
+from chat.request import ChatRequest, Json
 from providers.base import HttpProvider
 from providers.embeddings import EmbeddingRequest, Embeddings, checked
-from providers.model_info import ModelInfo, rows_of, whole
+from providers.model_info import LISTED, ModelInfo, rows_of, whole
 
 
 class OpenAiCompatibleProvider(HttpProvider):
@@ -16,10 +16,21 @@ class OpenAiCompatibleProvider(HttpProvider):
     def url(self, model: str, stream: bool) -> str:
         return self._base + "/chat/completions"
 
+    def adapt(self, body: dict[str, Json], request: ChatRequest) -> dict[str, Json]:
+        if self.row.prefill == "flags" and request.messages[-1].role == "assistant":
+            return {**body, "continue_final_message": True, "add_generation_prompt": False}
+        return body
+
     def model_infos(self, body: Json) -> list[ModelInfo]:
         # Together answers a bare list, everyone else {"data": [...]}.
         return [
-            ModelInfo(row["id"], _context(row), whole(row.get("max_output")), _capabilities(row))
+            ModelInfo(
+                row["id"],
+                _context(row),
+                whole(row.get("max_output")),
+                _capabilities(row),
+                LISTED | {"json"},
+            )
             for row in rows_of(body, "data")
             if isinstance(row.get("id"), str)
         ]
@@ -76,4 +87,6 @@ def _capabilities(row: dict[str, Json]) -> frozenset[str] | None:
         found.add("tools")
     if "reasoning" in parameters:
         found.add("thinking")
+    if "structured_outputs" in parameters or "response_format" in parameters:
+        found.add("json")
     return frozenset(found)

@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from providers import facts, http1
 from providers.anthropic import AnthropicProvider
 from providers.base import Health, HttpProvider, ProviderRow
 from providers.gemini import GeminiProvider
-from providers.model_info import ModelInfo
+from providers.model_info import Abilities, ModelInfo
 from providers.ollama import OllamaProvider
 from providers.openai_compatible import OpenAiCompatibleProvider
 
 CATALOG = Path(__file__).with_name("catalog.toml")
+PREFILLS = ("", "assistant", "flags")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 ROW_FIELDS = frozenset(
     (
@@ -48,6 +49,7 @@ ROW_FIELDS = frozenset(
         "models",
         "check",
         "quirks",
+        "prefill",
         "enabled",
     )
 )
@@ -112,6 +114,11 @@ def _row(name: str, row: Mapping[str, Json], environment: Mapping[str, str]) -> 
     own_address = "base_url" in row and name not in catalog()
     if not key and row.get("needs_key", not own_address):
         return Off(name, f"{' or '.join(key_env) or f'providers.{name}.api_key'} is not set")
+    prefill = row.get("prefill", "")
+    if prefill not in PREFILLS:
+        raise CatalogError(
+            f"providers.{name}.prefill must be assistant, flags or empty, not {prefill!r}."
+        )
     return ProviderRow(
         name=name,
         kind=kind,
@@ -124,6 +131,7 @@ def _row(name: str, row: Mapping[str, Json], environment: Mapping[str, str]) -> 
         models=tuple(row.get("models", ())),
         check=row.get("check", "/models" if kind == "openai" else None),
         quirks=row.get("quirks", {}),
+        prefill=prefill,
     )
 
 
@@ -164,6 +172,8 @@ class Registry:
     health: dict[str, Health] = field(default_factory=dict)
     found: dict[str, tuple[ModelInfo, ...]] = field(default_factory=dict)
     """Models that an upstream listed, by provider."""
+    given: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """What the owner says of a model, by provider/model."""
 
     async def look(self) -> None:
         """Asks every provider for its health and its models, all at once. Runs beside the
@@ -213,11 +223,23 @@ class Registry:
 
     def info(self, provider: str, model: str) -> ModelInfo:
         """What its upstream says of a model, completed by what is known of its family."""
+        return facts.completed(*self._of(provider, model))
+
+    def abilities(self, provider: str, model: str) -> Abilities:
+        """What is certain of a model, and whether it goes on where a given answer stops."""
+        certain = facts.abilities(*self._of(provider, model))
+        if certain.prefill is None and provider in self.providers:
+            return replace(certain, prefill=self.providers[provider].continues(model))
+        return certain
+
+    def _of(self, provider: str, model: str) -> tuple[ModelInfo, Mapping[str, Json]]:
+        """The upstream's word and the owner's."""
         bare = model.removesuffix(":latest")
         said = next(
             (info for info in self.found.get(provider, ()) if info.id in (model, bare)), None
         )
-        return facts.completed(said or ModelInfo(model))
+        given = self.given.get(f"{provider}/{model}") or self.given.get(f"{provider}/{bare}") or {}
+        return said or ModelInfo(model), given
 
     def nearest(self, name: str, extra: Iterable[str] = ()) -> list[str]:
         """At most three names that resemble `name`, for an error that helps."""
@@ -236,10 +258,12 @@ def build(
     *,
     environment: Mapping[str, str] = os.environ,
     limits: Mapping[str, Any] | None = None,
+    models: Mapping[str, Mapping[str, Json]] | None = None,
 ) -> Registry:
-    """Raises CatalogError."""
+    """`models` is what the owner says of them, by provider/model. Raises CatalogError."""
     on, off = rows(configured, environment)
     return Registry(
         providers={row.name: KINDS[row.kind](row, client, limits or {}) for row in on},
         off={row.name: row for row in off},
+        given=models or {},
     )

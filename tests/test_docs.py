@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from gateway.app import build_app
 from gateway.monitor.metrics import Metrics
-from gateway.settings import ENVIRONMENT, Price, Route, Settings
+from gateway.settings import ENVIRONMENT, Model, Price, Route, Settings
 from gateway.terms import SeedTerms
 from providers.registry import CATALOG, ROW_FIELDS
 
@@ -34,7 +34,7 @@ def sections() -> dict[str, dict[str, str]]:
 def test_every_setting_is_documented_with_its_default() -> None:
     documented = sections()
     for name, field in Settings.model_fields.items():
-        if name in ("routes", "aliases", "providers", "codes"):
+        if name in ("routes", "aliases", "providers", "models", "codes"):
             continue
         model = field.annotation
         if name == "prices":
@@ -55,6 +55,8 @@ def test_every_setting_of_a_route_and_a_provider_is_documented() -> None:
     documented = sections()
     assert set(documented["routes.NAME"]) == set(Route.model_fields)
     assert set(documented["providers.NAME"]) == ROW_FIELDS
+    words = {field.alias or name for name, field in Model.model_fields.items()}
+    assert set(documented['models."provider/model"']) == words
     assert set(documented["codes.NAME"]) == set(SeedTerms.model_fields)
 
 

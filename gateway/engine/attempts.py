@@ -1,4 +1,4 @@
-"""Walks a plan: one attempt after the other until one commits.
+"""Walks a plan: one attempt after the other (or two beside each other) until one commits.
 
 The first bytes commit. Before them any failure that another attempt may mend moves on unseen:
 the same target again where that can help, then the next one. After them the failure belongs to
@@ -7,20 +7,22 @@ the pipeline, which tells the caller in his own dialect.
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-from chat.errors import GatewayError, Limit, NoTargetLeft, Timeout, UpstreamError
+from chat.errors import Denied, GatewayError, Limit, NoTargetLeft, UpstreamError
 from chat.trace import Step, Trace
 from gateway.engine.attempt import Attempt
 from gateway.engine.budget import RetryBudget
+from gateway.engine.hedge import hedged
+from gateway.engine.learned import Learned
+from gateway.engine.names import Target
 from gateway.engine.ports import Recorder, Rests
-from gateway.engine.routing import Plan, Target
+from gateway.engine.routing import Plan
+from gateway.engine.walk import Walk
 from gateway.settings import Attempts
 
-Ask = Callable[[Attempt], Awaitable[bytes]]
-"""Makes one attempt: the first bytes for the caller, or UpstreamError."""
+T = TypeVar("T")
 
 LOOKS = 4
 """Looks at a stream within its shortest limit; a limit is kept to a quarter of that one."""
@@ -33,80 +35,75 @@ class Walker:
         rests: Rests,
         recorder: Recorder,
         clock: Callable[[], float],
+        learned: Learned | None = None,
     ) -> None:
+        self._learned = learned if learned is not None else Learned()
         self._rests = rests
         self._recorder = recorder
-        self._clock = clock
+        self.clock = clock
         self._retries = RetryBudget(settings.retry_share)
+        self.hedges = RetryBudget(settings.hedge_share, 1.0)
         self.use(settings)
 
     def use(self, settings: Attempts) -> None:
         """From the next attempt on."""
         self.settings = settings
         self._retries.share = settings.retry_share
+        self.hedges.share = settings.hedge_share
         self.look_s = min(settings.commit_after_s, settings.idle_s, settings.write_s) / LOOKS
 
     async def commit(
         self,
         plan: Plan,
-        ask: Ask,
+        ask: Callable[[Attempt], Awaitable[T]],
         trace: Trace,
         attempts: list[Attempt],
         *,
         stream: bool,
         began: float,
-    ) -> tuple[Attempt, bytes]:
-        """The attempt that committed, and its first bytes. Each one made is added to `attempts`.
+    ) -> tuple[Attempt, T]:
+        """The attempt that committed, and what it gave first. Each one made is added to
+        `attempts`.
 
         Raises NoTargetLeft, or the caller's own mistake as the upstream names it. `began` is
         when the request came, by the clock; for a stream the first bytes have to come in time,
         a whole answer has its own deadline in the provider.
         """
-        deadline = began + self.settings.total_s
-        last: UpstreamError | None = None
         self._retries.earn()
         targets, early = self._awake(plan, trace)
-        for number, target in enumerate(targets, 1):
-            for turn in range(self.settings.per_target):
-                if turn and not await self._waited(turn, last, deadline):
-                    break
-                # Asked again before each attempt: others may have opened the breaker meanwhile.
-                probe = 0 if self._rests.calm() else self._rests.enter(target.name, early=early)
-                if probe is None:
-                    break
-                trace.target = target.name
-                trace.provider = target.provider.name
-                trace.model = target.model
-                attempt = Attempt(target, self._clock(), probe)
-                attempts.append(attempt)
-                trace.tell("asking", target=target.name, attempt=len(attempts))
-                try:
-                    first = await (
-                        self._in_time(ask, attempt, deadline) if stream else ask(attempt)
-                    )
-                except UpstreamError as error:
-                    self.failed(attempt, error)
-                    if not error.fallback:
-                        raise
-                    last = error
-                    trace.steps.append(Step(target.name, error.message))
-                    trace.tell("next", target=target.name, reason=error.message)
-                    patient = number == len(targets) and _says_when(error)
-                    if not (error.retryable or patient) or self._clock() >= deadline:
-                        break
-                except BaseException:
-                    self.left(attempt)
-                    raise
-                else:
-                    if probe:
-                        self._rests.answered(target.name, probe)
-                        attempt.probe = 0
-                    attempt.first_at = now = self._clock()
-                    trace.first_token_ms = (now - began) * 1000
-                    return attempt, first
-            if self._clock() >= deadline:
-                break
-        raise self._nobody(plan, last)
+        walk = Walk(self, targets, ask, trace, attempts, began, stream=stream, early=early)
+        if plan.hedge_s is None or len(targets) < 2:
+            found = await walk.leg()
+        else:
+            self.hedges.earn()
+            found = await hedged(walk, plan.hedge_s)
+        if found is None:
+            raise self._nobody(plan, walk.last)
+        attempt, first = found
+        target = attempt.target
+        trace.target, trace.provider, trace.model = target.name, target.provider.name, target.model
+        now = self.clock()
+        if trace.first_token_ms is None:
+            trace.first_token_ms = (now - began) * 1000
+        self._learned.paced(target.name, now - attempt.began)
+        return attempt, first
+
+    async def enter(self, target: Target, *, early: bool) -> int | None:
+        """A probe's ticket, 0, or None when it may not be asked now."""
+        if self._rests.calm():
+            return 0
+        probe = self._rests.enter(target.name, early=early)
+        return await probe if isinstance(probe, Awaitable) else probe
+
+    def answered(self, attempt: Attempt) -> None:
+        """Its first event came."""
+        attempt.first_at = self.clock()
+        if attempt.probe:
+            self._rests.answered(attempt.target.name, attempt.probe)
+            attempt.probe = 0
+
+    def may_retry(self) -> bool:
+        return self._retries.spend()
 
     def failed(self, attempt: Attempt, error: UpstreamError) -> None:
         """One attempt ended so."""
@@ -126,7 +123,7 @@ class Walker:
         self._rests.left(attempt.target.name, attempt.probe)
 
     def _ended(self, attempt: Attempt, outcome: str) -> None:
-        attempt.outcome, attempt.ended = outcome, self._clock()
+        attempt.outcome, attempt.ended = outcome, self.clock()
         self._recorder.attempt(attempt.target.provider.name, attempt.target.model, outcome)
 
     def _awake(self, plan: Plan, trace: Trace) -> tuple[Sequence[Target], bool]:
@@ -151,49 +148,6 @@ class Walker:
             return awake, False
         return cautious, True
 
-    async def _in_time(self, ask: Ask, attempt: Attempt, deadline: float) -> bytes:
-        """A bare timer: asyncio.timeout would cost 3 µs more for each request."""
-        limit = min(self.settings.first_event_s, max(deadline - self._clock(), 0.001))
-        task = asyncio.current_task()
-        assert task is not None
-        late = False
-
-        def expire() -> None:
-            nonlocal late
-            late = True
-            task.cancel()
-
-        timer = asyncio.get_running_loop().call_later(limit, expire)
-        try:
-            return await ask(attempt)
-        except asyncio.CancelledError:
-            if not late or task.uncancel() > 0:
-                raise
-            raise Timeout(
-                f"{attempt.target.name} gave no first event in {limit:.3g} s.", code="first_event"
-            ) from None
-        except UpstreamError:
-            if late:
-                task.uncancel()
-            raise
-        finally:
-            timer.cancel()
-
-    async def _waited(self, turn: int, last: UpstreamError | None, deadline: float) -> bool:
-        """Exponential backoff with full jitter; the upstream's own word wins. False when it asks
-        for more than a caller's patience, when the wait would pass the deadline, or when too
-        many were asked twice already."""
-        ceiling = self.settings.backoff_ms / 1000 * 2 ** (turn - 1)
-        wait = random.uniform(0, ceiling)  # noqa: S311 -- jitter, not a secret
-        if last is not None and last.retry_after is not None:
-            wait = last.retry_after
-            if wait > self.settings.retry_wait_s:
-                return False
-        if self._clock() + wait >= deadline or not self._retries.spend():
-            return False
-        await asyncio.sleep(wait)
-        return True
-
     def _nobody(self, plan: Plan, last: UpstreamError | None) -> GatewayError:
         if last is not None:
             if len(plan.targets) == 1:
@@ -205,17 +159,22 @@ class Walker:
         rests = [rest for target in plan.targets if (rest := self._rests.resting(target.name))]
         if not rests:
             # Woken between the look at it and this one.
-            return NoTargetLeft("Nobody of the plan could be asked just now. Ask again.")
+            return _later(NoTargetLeft("Nobody of the plan could be asked just now."), 1.0)
         first = min(rests, key=lambda rest: rest.seconds)
         failure = NoTargetLeft(
             f"Every target rests after a failure. The next one wakes in {first.seconds:.0f} s: "
             f"{first.error.message}",
             last=first.error,
         )
-        failure.retry_after = first.seconds
-        return failure
+        return _later(failure, first.seconds)
 
 
-def _says_when(error: UpstreamError) -> bool:
-    """A limit that tells how long: with nobody else to ask, it is worth a short wait."""
-    return isinstance(error, Limit) and error.retry_after is not None
+def _later(failure: NoTargetLeft, seconds: float) -> NoTargetLeft:
+    """Nobody was asked: it is us who cannot just now. But a limit is told as one, and a refused
+    key is not mended by waiting."""
+    if isinstance(failure.last, Limit):
+        failure.status = 429
+    elif not isinstance(failure.last, Denied):
+        failure.status = 503
+    failure.retry_after = seconds
+    return failure

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 SPARE = 10.0
-"""Retries that are allowed before the share counts: a quiet gateway may retry, too."""
+"""Retries that are kept at most, and allowed at first: a quiet gateway may retry, too."""
 
 
 class RetryBudget:
-    """Each request earns `share` of a retry; SPARE are there from the start, and kept at most."""
+    """Each request earns `share` of a retry; `first` are there from the start."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, first: float = SPARE) -> None:
         self.share = share
-        self._left = SPARE
+        self._left = first
 
     def earn(self) -> None:
         if self._left < SPARE:
@@ -19,7 +19,8 @@ class RetryBudget:
 
     def spend(self) -> bool:
         """False when nothing is left."""
-        if self._left < 1:
+        # Ten tenths are a little less than one.
+        if self._left < 1 - 1e-9:
             return False
         self._left -= 1
         return True

@@ -136,7 +136,7 @@ class Pipeline:
             grant = self._admission.admit(asked, run.trace)
             asked.grant = await grant if isinstance(grant, Awaitable) else grant
         run.trace.tell("routing")
-        plan = await self._router.plan(asked.request, run.trace)
+        plan = await self._router.plan(asked.request, run.trace, asked.body, asked.models)
         if asked.grant is not None:
             reserved = asked.grant.reserve(asked.request, plan.targets)
             if reserved is not None:

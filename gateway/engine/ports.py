@@ -12,6 +12,7 @@ from chat.request import ChatRequest, Json
 from chat.trace import Trace
 from dialects.base import InboundDialect, OutboundDialect
 from dialects.framing import Frame
+from providers.model_info import Abilities
 
 if TYPE_CHECKING:
     from gateway.engine.attempt import Attempt
@@ -42,6 +43,8 @@ class Asked:
     request: ChatRequest
     body: dict[str, Json]
     """As the caller sent it; a dialect that both ends speak passes it on."""
+    models: tuple[str, ...] = ()
+    """Whom to ask behind the request's own model, in this order, as the caller wishes."""
     caller: Caller = OPEN
     grant: Grant | None = None
     """Given by the Admission."""
@@ -117,6 +120,8 @@ class Directory(Protocol):
 
     def known(self) -> Mapping[str, Sequence[str]]: ...
 
+    def abilities(self, provider: str, model: str) -> Abilities: ...
+
     def nearest(self, name: str, extra: Sequence[str] = ()) -> Sequence[str]: ...
 
 
@@ -131,6 +136,14 @@ class Verdict:
     """Share of the classifier's reference prompts with a lower score."""
     domain: str | None
     version: str | None
+    length: float | None = None
+    """Tokens that the answer is expected to have."""
+    sure: float | None = None
+    """How certain the classifier is of the tier, 0..1."""
+    ood: bool = False
+    """Unlike anything that the classifier learnt from."""
+    tiers: Mapping[str, float] | None = None
+    """Chance of each tier to answer well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +159,16 @@ class Opinion:
 class Classifier(Protocol):
     async def ask(self, prompt: str) -> Opinion:
         """Never raises and never takes longer than its deadline."""
+        ...
+
+
+class Prices(Protocol):
+    """What answers cost, in the currency of the price list."""
+
+    def estimate(
+        self, provider: str, model: str, input_tokens: float, output_tokens: float
+    ) -> float | None:
+        """None where nobody told a price."""
         ...
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
 
 import orjson
 from aiohttp import web
@@ -14,6 +13,7 @@ from multidict import CIMultiDict
 from chat.errors import Draining
 from chat.request import Json
 from chat.trace import Trace
+from dialects import reading
 from dialects.anthropic import AnthropicDialect
 from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
@@ -23,7 +23,6 @@ from dialects.openai.responses import ResponsesDialect
 from gateway.engine.ports import Asked
 from gateway.middleware import CALLER, REQUEST_ID
 from gateway.routes.bodies import read_json
-from gateway.routes.listing import TAG, untagged
 from gateway.routes.ollama import loaded
 from gateway.routes.outgoing import LARGE, Outgoing
 from gateway.services import SERVICES, Services
@@ -57,7 +56,7 @@ def register(app: web.Application) -> None:
 def serve_chat(
     dialect: InboundDialect,
     completed: Callable[[web.Request, Json], Json] | None = None,
-    says_nothing: Callable[[Services, Json, str], Awaitable[Json | None]] | None = None,
+    says_nothing: Callable[[Services, Json], Json | None] | None = None,
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """`completed` adds to the body what a language says elsewhere; `says_nothing` has the whole
     answer to a body that needs no upstream."""
@@ -69,18 +68,27 @@ def serve_chat(
         question = await read_json(request)
         if completed is not None:
             question = completed(request, question)
-        request_id = request[REQUEST_ID]
         if says_nothing is not None:
-            reply = await says_nothing(services, question, request_id)
+            reply = says_nothing(services, question)
             if reply is not None:
                 return web.Response(body=orjson.dumps(reply), content_type="application/json")
-        asked = Asked(dialect, dialect.parse_request(question), question)
-        if asked.request.model.endswith(TAG):
-            named = untagged(services, asked.request.model)
-            asked.request = replace(asked.request, model=named)
-        return await answered(request, asked, Trace(request_id))
+        behind = fallbacks_in(question) if dialect.name == "openai" else ()
+        asked = Asked(dialect, dialect.parse_request(question), question, behind)
+        return await answered(request, asked, Trace(request[REQUEST_ID]))
 
     return handler
+
+
+def fallbacks_in(body: Json) -> tuple[str, ...]:
+    """OpenRouter's `models`: whom to ask behind `model`, or in its place. It is taken out of the
+    body, since no upstream knows these names. Raises BadRequest."""
+    if not isinstance(body, dict) or "models" not in body:
+        return ()
+    models = reading.texts(body, "models")
+    del body["models"]
+    if models and body.get("model") is None:
+        body["model"], models = models[0], models[1:]
+    return models
 
 
 async def answered(request: web.Request, asked: Asked, trace: Trace) -> web.StreamResponse:

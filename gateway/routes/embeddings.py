@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 import sys
 import time
 from array import array
@@ -13,18 +11,19 @@ from collections.abc import Mapping, Sequence
 import orjson
 from aiohttp import web
 
-from chat.errors import BadRequest, Draining, GatewayError, UpstreamError
+from chat.errors import BadRequest, Draining, GatewayError
 from chat.events import Usage
 from chat.request import Json
-from chat.trace import Step, Trace
+from chat.trace import Trace
 from dialects import reading
 from dialects.gemini.spelling import camel
+from gateway.engine.attempt import Attempt
 from gateway.engine.ports import Settlement
+from gateway.engine.routing import Plan
 from gateway.middleware import CALLER, REQUEST_ID
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import target_of
-from gateway.services import SERVICES, Services
-from providers.base import HttpProvider
+from gateway.services import SERVICES
 from providers.embeddings import EmbeddingRequest, Embeddings
 
 MAX_INPUTS = 2048
@@ -117,7 +116,8 @@ async def gemini_batch(request: web.Request, model: str) -> web.Response:
 
 
 async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) -> Embeddings:
-    """Asks the model's provider, twice where that may help, and settles. Raises GatewayError."""
+    """Asks the model's provider, as often and as patiently as for a chat, and settles. Raises
+    GatewayError."""
     services = request.app[SERVICES]
     if services.draining:
         raise Draining("This gateway is stopping. Ask again.", retry_after=1)
@@ -125,7 +125,7 @@ async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) ->
     began = time.monotonic()
     if len(asked.inputs) > MAX_INPUTS:
         raise BadRequest(f"input has {len(asked.inputs)} texts; {MAX_INPUTS} pass.", param="input")
-    target = await target_of(services, asked.model, trace.request_id)
+    target = target_of(services, asked.model)
     if target is None:
         raise BadRequest(
             f"{asked.model!r} is a route, and vectors of several models do not compare. "
@@ -135,9 +135,21 @@ async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) ->
         )
     trace.provider, trace.model, trace.target = target.provider.name, target.model, target.name
     trace.route, trace.reason = "named", "The caller named the model."
-    outcome, failure, answer = "cancelled", None, None
+    provider = services.registry.providers[target.provider.name]
+    walker = services.pipeline.walker
+    attempts: list[Attempt] = []
+    outcome, failure = "cancelled", None
+
+    async def ask(attempt: Attempt) -> Embeddings:
+        answer = await provider.embed(asked, target.model)
+        attempt.usage = Usage(input_tokens=answer.input_tokens)
+        return answer
+
     try:
-        answer = await _tried(services.registry.providers[trace.provider], asked, trace, services)
+        attempt, answer = await walker.commit(
+            Plan((target,)), ask, trace, attempts, stream=False, began=began
+        )
+        walker.succeeded(attempt)
         outcome = "finished"
         return answer
     except GatewayError as error:
@@ -150,28 +162,13 @@ async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) ->
                 outcome=outcome,
                 door=door,
                 trace=trace,
-                usage=Usage(input_tokens=answer.input_tokens if answer else None),
-                committed=answer is not None,
+                usage=attempts[-1].usage if attempts else Usage(),
+                committed=outcome == "finished",
                 error=failure,
                 caller=request[CALLER],
+                attempts=attempts,
             )
         )
-
-
-async def _tried(
-    provider: HttpProvider, asked: EmbeddingRequest, trace: Trace, services: Services
-) -> Embeddings:
-    limits = services.settings.attempts
-    for turn in range(limits.per_target):
-        try:
-            return await provider.embed(asked, trace.model)
-        except UpstreamError as error:
-            if not error.retryable or turn + 1 == limits.per_target:
-                raise
-            trace.steps.append(Step(trace.target, error.message))
-            ceiling = limits.backoff_ms / 1000 * 2**turn
-            await asyncio.sleep(random.uniform(0, ceiling))  # noqa: S311 -- jitter, not a secret
-    raise AssertionError("per_target is at least 1")
 
 
 def _openai_inputs(body: Mapping[str, Json]) -> tuple[str | list[int], ...]:

@@ -8,18 +8,16 @@ for the first look after the start.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from chat.errors import ModelNotFound
-from chat.request import ChatRequest
-from chat.trace import Trace
-from gateway.engine.routing import Target
+from chat.errors import GatewayError, ModelNotFound
+from gateway.engine.names import TAG, Target
 from gateway.services import Services
 from providers.model_info import ModelInfo
 
 OWNER = "pointsman"
-TAG = ":latest"
 FIRST_LOOK_S = 3.0
 
 
@@ -47,10 +45,17 @@ async def listed(services: Services) -> list[Listed]:
         pass
     found = [Listed(name, _of_route(services, name)) for name in services.settings.routes]
     known = services.directory.known()
-    for alias, target in services.settings.aliases.items():
-        if target in services.settings.routes:
-            found.append(Listed(alias, _of_route(services, target)))
+    for alias, stands_for in services.settings.aliases.items():
+        names = (stands_for,) if isinstance(stands_for, str) else stands_for
+        route = services.router.route(alias)
+        if route is not None:
+            found.append(Listed(alias, _of_route(services, route)))
             continue
+        if len(names) != 1:
+            with contextlib.suppress(GatewayError):
+                found.append(Listed(alias, _of(alias, services, services.router.targets(alias))))
+            continue
+        target = names[0]
         provider, _, model = target.partition("/")
         if provider not in known:
             provider = next((name for name, models in known.items() if target in models), "")
@@ -83,34 +88,21 @@ async def found(services: Services, name: str) -> Listed:
     raise ModelNotFound(name, services.directory.nearest(name, [one.name for one in everything]))
 
 
-def untagged(services: Services, name: str) -> str:
-    """Ollama's clients write `m:latest` for `m`: the name as it is known here."""
-    bare = name.removesuffix(TAG)
-    if bare == name:
-        return name
-    known = services.directory.known()
-    provider, _, model = name.partition("/")
-    if model in known.get(provider, ()) or any(name in models for models in known.values()):
-        return name
-    named = bare in services.settings.routes or bare in services.settings.aliases
-    listed_so = bare.partition("/")[2] in known.get(provider, ())
-    bare_so = any(bare in models for models in known.values())
-    return bare if named or listed_so or bare_so else name
-
-
-async def target_of(services: Services, name: str, request_id: str) -> Target | None:
+def target_of(services: Services, name: str) -> Target | None:
     """Whom a name stands for; None for a route. Raises ModelNotFound and what the router
     raises for a provider that is off."""
-    name = untagged(services, name)
-    if services.settings.aliases.get(name, name) in services.settings.routes:
+    if services.router.route(name) is not None:
         return None
-    plan = await services.router.plan(ChatRequest(name, ()), Trace(request_id))
-    return plan.targets[0]
+    return services.router.targets(name)[0]
 
 
 def _of_route(services: Services, name: str) -> ModelInfo:
     """What one of its targets can, the route can."""
-    targets = [target for tier in services.router.tiers(name).values() for target in tier]
+    tiers = services.router.tiers(name).values()
+    return _of(name, services, [target for tier in tiers for target in tier])
+
+
+def _of(name: str, services: Services, targets: Iterable[Target]) -> ModelInfo:
     infos = [services.registry.info(target.provider.name, target.model) for target in targets]
     return replace(
         ModelInfo(name),

@@ -15,8 +15,9 @@ from chat.errors import UpstreamError
 from chat.request import Json
 from dialects import reading
 from dialects.ollama import load_reply
+from gateway.engine.names import TAG
 from gateway.routes.bodies import read_json
-from gateway.routes.listing import TAG, Listed, found, listed, target_of
+from gateway.routes.listing import Listed, found, listed, target_of
 from gateway.services import SERVICES, Services
 from gateway.version import VERSION
 from providers.ollama import OllamaProvider
@@ -82,11 +83,11 @@ async def pull(request: web.Request) -> web.Response:
     return web.Response(body=b'{"status":"success"}\n', content_type="application/x-ndjson")
 
 
-async def loaded(services: Services, body: Json, request_id: str) -> Json | None:
+def loaded(services: Services, body: Json) -> Json | None:
     """The answer to a question that says nothing; None when it says something."""
     reply = load_reply(body, time.time)
     if reply is not None:
-        await target_of(services, reply["model"], request_id)
+        target_of(services, reply["model"])
     return reply
 
 

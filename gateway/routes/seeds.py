@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import orjson
 from aiohttp import web
 
-from chat.errors import Denied, GatewayError, NoTargetLeft, NotFound, UpstreamError
+from chat.errors import NotFound
 from chat.request import Json
 from chat.trace import Trace
 from dialects import reading
@@ -45,16 +45,10 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if not models:
         raise NotFound(f"The provider {provider.name!r} has no default model.", param="provider")
     body = reading.body_object(await read_json(request))
-    trace = Trace(request[REQUEST_ID])
-    for model in models:
-        question = {**body, "model": f"{provider.name}/{model}"}
-        asked = Asked(COMPLETE, COMPLETE.parse_request(question), question)
-        try:
-            return await answered(request, asked, trace)
-        except GatewayError as failure:
-            if model == models[-1] or not _another_may_answer(failure):
-                raise
-    raise AssertionError("a provider has at least one model")
+    names = [f"{provider.name}/{model}" for model in models]
+    question = {**body, "model": names[0]}
+    asked = Asked(COMPLETE, COMPLETE.parse_request(question), question, tuple(names[1:]))
+    return await answered(request, asked, Trace(request[REQUEST_ID]))
 
 
 async def health(request: web.Request) -> web.Response:
@@ -132,16 +126,6 @@ def _models(provider: HttpProvider) -> list[str]:
     """The default one first, each once."""
     names = (provider.row.default_model, *provider.row.fallback_models)
     return list(dict.fromkeys(name for name in names if name))
-
-
-def _another_may_answer(failure: GatewayError) -> bool:
-    """Another model of the same provider: not where the key is refused, nor where the question
-    itself is wrong."""
-    if isinstance(failure, NoTargetLeft):
-        return not isinstance(failure.last, Denied)
-    if not isinstance(failure, UpstreamError) or isinstance(failure, Denied):
-        return False
-    return failure.fallback or failure.status == 404
 
 
 def _json(body: Json, status: int) -> web.Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 from aiohttp import WSCloseCode, web
 
@@ -14,7 +13,6 @@ from chat.request import Json
 from chat.trace import Trace
 from gateway.engine.ports import Asked
 from gateway.routes.answers import Answer, Answers, Place
-from gateway.routes.listing import TAG, untagged
 from gateway.routes.seeds import provider_named
 from gateway.routes.socket_dialect import SocketDialect, completed
 from gateway.routes.wire import WIRES, Closed, Wire, Wires, told
@@ -137,10 +135,7 @@ class Session:
                 retry_after=1,
             )
         body = provider_named(self._wire.request, completed(message))
-        request = DIALECT.parse_request(body)
-        if request.model.endswith(TAG):
-            request = replace(request, model=untagged(services, request.model))
-        asked = Asked(DIALECT, request, body, caller=caller)
+        asked = Asked(DIALECT, DIALECT.parse_request(body), body, caller=caller)
         self._attach(self._answers.start(asked, Trace(answer_id)), 0)
 
     def _found(self, answer_id: str) -> Answer:

@@ -84,8 +84,8 @@ async def test_while_a_probe_finds_out_nobody_else_asks_the_target() -> None:
         upstream.play(Play(openai_stream("good"), before_s=0.5))
         answers = await asyncio.gather(*(asked(gateway) for _ in range(8)))
         assert len(upstream.received) == 3 + 1
-        assert sorted(answer.status for answer in answers) == [200] + [502] * 7
-        refused = next(answer for answer in answers if answer.status == 502)
+        assert sorted(answer.status for answer in answers) == [200] + [503] * 7
+        refused = next(answer for answer in answers if answer.status == 503)
         assert refused.headers["Retry-After"]
         # The probe answered: the breaker is closed for all.
         upstream.play(GOOD)
