@@ -82,7 +82,7 @@ def several(count: int, read: Read, config: Path | None) -> int:
                 return fresh, variables
 
             def work(number: int, ready: workers.Ready) -> int:
-                post = Post(shared=True, tells=number == 0, ready=ready)
+                post = Post(shared=True, number=number, tells=number == 0, ready=ready)
                 try:
                     return uvloop.run(serve(fixed, config, post))
                 except (SettingsError, CatalogError) as fault:

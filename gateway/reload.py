@@ -28,7 +28,7 @@ AT_START = (
     ("server", ("host", "port", "body_limit", "drain_s")),
     ("store", ("database", "redis")),
     ("web", ("orphan_s", "kept_s", "kept_bytes")),
-    ("log", ("debug", "format")),
+    ("log", ("debug", "format", "folder", "file_mb", "files")),
 )
 """Settings that are read at start only."""
 

@@ -40,6 +40,7 @@ class Post:
 
     shared: bool = False
     """Several processes listen on the port; the kernel deals out the connections."""
+    number: int = 0
     tells: bool = True
     """Prints the plan."""
     ready: Callable[[], None] = lambda: None
@@ -75,7 +76,7 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
         seen.append(services)
         tell()
 
-    lines = logs.start(settings.log)
+    lines = logs.start(settings.log, number=post.number)
     app = build_app(settings, environment, looked if post.tells else None, lines.access)
     traces = traces_of(environment)
     if traces is not None:

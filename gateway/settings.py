@@ -31,6 +31,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "DATABASE_URL": ("store", "database"),
     "REDIS_URL": ("store", "redis"),
     "LOG_FORMAT": ("log", "format"),
+    "LOG_DIR": ("log", "folder"),
 }
 """Environment variable -> the setting that it replaces."""
 
@@ -258,6 +259,12 @@ class Log(_Section):
     debug: bool = False
     format: Literal["auto", "text", "json"] = "auto"
     """auto: text on a terminal, JSON lines elsewhere."""
+    folder: str = ""
+    """Where app.log, error.log and debug.log are written; "" writes none."""
+    file_mb: float = Field(default=10, gt=0, le=10_000)
+    """Size at which a file is rolled over."""
+    files: int = Field(default=5, ge=1, le=1000)
+    """Rolled ones that are kept of each."""
 
 
 class Settings(_Section):

@@ -6,10 +6,11 @@ from __future__ import annotations
 import logging
 import queue
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
+from pathlib import Path
 from select import PIPE_BUF
 from typing import TextIO
 
@@ -17,6 +18,7 @@ import orjson
 
 from gateway.engine.ports import Settlement
 from gateway.monitor.access import AccessLog, fields
+from gateway.monitor.log_files import open_files
 from gateway.settings import Log
 
 QUEUE_LINES = 10_000
@@ -66,14 +68,18 @@ class Logs:
 
     listener: QueueListener
     access: AccessLog
+    files: Sequence[logging.Handler] = ()
 
     def stop(self) -> None:
         self.access.stop()
         self.listener.stop()
+        for file in self.files:
+            file.close()
 
 
-def start(settings: Log, out: TextIO = sys.stderr) -> Logs:
-    """Sends every logger's lines, and the access log, to `out`."""
+def start(settings: Log, out: TextIO = sys.stderr, number: int = 0) -> Logs:
+    """Sends every logger's lines, and the access log, to `out`, and to files where a folder is
+    named. `number` is the process's. Raises OSError for a folder that cannot be."""
     lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_LINES)
     text = settings.format == "text" or (settings.format == "auto" and out.isatty())
     writer = logging.StreamHandler(out)
@@ -82,7 +88,18 @@ def start(settings: Log, out: TextIO = sys.stderr) -> Logs:
     root.handlers = [_DroppingHandler(lines)]
     root.setLevel(logging.WARNING)
     logging.getLogger("pointsman").setLevel(logging.DEBUG if settings.debug else logging.INFO)
-    listener = QueueListener(lines, writer)
+    files = (
+        open_files(
+            Path(settings.folder),
+            JsonFormatter(),
+            number=number,
+            max_bytes=int(settings.file_mb * 2**20),
+            keep=settings.files,
+        )
+        if settings.folder
+        else {}
+    )
+    listener = QueueListener(lines, writer, *files.values(), respect_handler_level=True)
     listener.start()
     line = _text_line if text else _json_line
 
@@ -90,8 +107,12 @@ def start(settings: Log, out: TextIO = sys.stderr) -> Logs:
         for piece in _pieces([line(at, settlement) for at, settlement in settlements]):
             out.write(piece.decode())
             out.flush()
+        if files:
+            whole = b"".join([_json_line(at, settlement) for at, settlement in settlements])
+            files["app"].write(whole)
+            files["debug"].write(whole)
 
-    return Logs(listener, AccessLog(write))
+    return Logs(listener, AccessLog(write), tuple(files.values()))
 
 
 def _pieces(lines: list[bytes]) -> Iterator[bytes]:
