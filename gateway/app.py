@@ -32,6 +32,7 @@ from gateway.routes import (
     embeddings,
     feedback,
     gemini,
+    live,
     models,
     ollama,
     ops,
@@ -40,6 +41,7 @@ from gateway.routes import (
 )
 from gateway.routes.access import identify
 from gateway.routes.languages import dialect_of
+from gateway.routes.live import hub
 from gateway.routes.sockets import answers
 from gateway.services import SERVICES, ProviderDirectory, Services
 from gateway.settings import Settings
@@ -70,6 +72,7 @@ def build_app(
     for part in (
         chat,
         gemini,
+        live,
         models,
         ollama,
         counting,
@@ -113,6 +116,7 @@ def build_app(
 
     app.cleanup_ctx.append(parts)
     app.cleanup_ctx.append(answers)
+    app.cleanup_ctx.append(hub)
     app.on_shutdown.append(drain)
     app.on_response_prepare.append(prepared)
     return app

@@ -17,7 +17,7 @@ PUBLIC = frozenset(
     ("/", "/healthz", "/readyz", "/health", "/metrics", "/api/version", "/openapi.json", "/docs")
 )
 """Nothing is asked or spent there; /metrics has a token of its own."""
-PUBLIC_UNDER = ("/health/", "/assets/")
+PUBLIC_UNDER = ("/health/", "/assets/", "/ws/")
 NAMES_ITSELF = ("/ai_request", "/get_request/")
 """Callers name themselves in the body there, or hold the number of their request."""
 KEY_IN_URL = ("/v1/models/", "/v1beta/", "/v1alpha/")

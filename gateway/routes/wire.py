@@ -1,21 +1,19 @@
-"""A WebSocket whose messages are JSON objects: its Origin, its sign-in, its pings, its end."""
+"""A WebSocket whose messages are JSON objects: its sign-in, its pings, its end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from chat.errors import BadRequest, Draining, GatewayError, NotAllowed, NotIdentified
+from chat.errors import BadRequest, Draining, GatewayError, NotIdentified
 from chat.request import Json
 from dialects.complete import error_object
-from gateway.engine.ports import OPEN, Caller
+from gateway.engine.ports import Caller
 from gateway.middleware import CALLER
 from gateway.routes.answers import error_fields
 from gateway.services import Services
@@ -24,6 +22,8 @@ from gateway.version import VERSION
 PING_S = 20.0
 SIGN_IN_S = 10.0
 CLOSING_S = 1.0
+UNNAMED = ("open", "nobody")
+"""Ids of callers who showed no key that is known."""
 NOT_JSON, NOT_SIGNED_IN, TOO_LATE = 4400, 4401, 4408
 
 
@@ -67,12 +67,11 @@ class Wire:
         )
 
     async def open(self) -> web.WebSocketResponse:
-        """The upgrade, and the sign-in. Raises NotAllowed for a foreign page, Closed."""
-        check_origin(self.request, self.services)
+        """The upgrade, and the sign-in. Raises BadRequest, Closed."""
         if not self.socket.can_prepare(self.request):
             raise BadRequest("This path speaks WebSocket: send an upgrade.", code="upgrade")
         await self.socket.prepare(self.request)
-        if self.caller is OPEN:
+        if self.caller.id in UNNAMED:
             await self._sign_in()
         web_settings = self.services.settings.web
         await self.send(
@@ -173,24 +172,10 @@ class Wire:
 
     async def _known(self, token: str) -> Caller:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        found = self.services.identity.identify(headers)
-        caller: Caller = await found if inspect.isawaitable(found) else found
-        if token and caller is OPEN:
+        caller = self.services.identity.identify(headers)
+        if token and caller.id in UNNAMED:
             raise NotIdentified("Nobody has this token.")
         return caller
-
-
-def check_origin(request: web.Request, services: Services) -> None:
-    """Raises NotAllowed: a page of another site must not use what a browser may reach."""
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return
-    if urlsplit(origin).netloc.lower() == request.host.lower():
-        return
-    allowed = getattr(services.settings.access, "cors", ())
-    if origin in allowed or "*" in allowed:
-        return
-    raise NotAllowed(f"Pages of {origin[:100]!r} may not open sockets here.", param="Origin")
 
 
 def told(error: GatewayError) -> dict[str, Json]:

@@ -1,0 +1,216 @@
+"""The live feed, its rows and its routes, against a real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.engine.ports import Caller
+from gateway.routes.live import HUB
+from tests.replay.gateway import ADMIN, Running, openai_provider, running, settings
+from tests.replay.server import Play, ReplayServer, openai_error, openai_stream
+from tests.sockets.talk import chatting
+
+HELLO = Play(openai_stream("Hel", "lo", "!"))
+
+
+def two(easy: ReplayServer, hard: ReplayServer, **tree: Any) -> Any:
+    return settings(
+        providers={"easy": openai_provider(easy.url), "hard": openai_provider(hard.url)},
+        classifier={"on_failure": "local"},
+        **tree,
+    )
+
+
+async def get(gateway: Running, path: str, headers: dict[str, str] | None = ADMIN) -> Any:
+    async with gateway.session.get(gateway.url + path, headers=headers or {}) as response:
+        return response.status, await response.json()
+
+
+async def counted(gateway: Running, number: int = 1) -> dict[str, Any]:
+    """The snapshot, once so many requests are in it."""
+    async with asyncio.timeout(5):
+        while True:
+            _, body = await get(gateway, "/monitoring")
+            if body["totals"]["requests"] >= number:
+                return dict(body)
+            await asyncio.sleep(0.1)
+
+
+async def test_a_snapshot_counts_what_ended_and_shows_its_attempts() -> None:
+    async with (
+        ReplayServer(openai_error(500)) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard, attempts={"per_target": 1})) as gateway,
+    ):
+        await gateway.complete(message="Hi")
+        body = await counted(gateway)
+        assert body["type"] == "snapshot"
+        assert body["scope"] == "all"
+        assert body["tiers"] == {"local": 1}
+        assert body["totals"]["output_tokens"] == 3
+        assert body["first_token_ms"]["count"] == 1
+        assert body["rates"]["requests_per_s"] == round(1 / 60, 3)
+        assert sum(point["requests"] for point in body["history"]) == 1
+        row = body["requests"][0]
+        assert (row["outcome"], row["target"], row["fallbacks"]) == ("finished", "hard/m", 1)
+        assert [one["outcome"] for one in row["attempts"]] == ["upstream_error", "finished"]
+        assert row["attempts"][1]["began_ms"] >= row["attempts"][0]["ended_ms"] >= 0
+        assert row["door"] == "complete"
+        _, same = await get(gateway, "/monitoring/requests/" + row["request_id"])
+        assert same == row
+
+
+async def test_a_breaker_that_opens_is_shown_with_its_reason() -> None:
+    async with (
+        ReplayServer(openai_error(401, "bad key")) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard)) as gateway,
+    ):
+        await gateway.complete(message="Hi")
+        targets = {one["target"]: one for one in (await counted(gateway))["targets"]}
+        assert targets["easy/m"]["breaker"] == "open"
+        assert 0 < targets["easy/m"]["rests_s"] <= 300
+        assert targets["easy/m"]["error"]
+        assert targets["hard/m"]["breaker"] == "closed"
+        assert targets["hard/m"]["requests"] == 1
+
+
+async def test_the_socket_sends_a_snapshot_and_then_what_changed() -> None:
+    async with (
+        ReplayServer(HELLO) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard)) as gateway,
+        chatting(gateway, "/ws/monitoring", hello=False, headers=ADMIN) as client,
+    ):
+        assert (await client.hear())["type"] == "ready"
+        assert (await client.hear())["type"] == "snapshot"
+        answer = await gateway.complete(message="Hi")
+        while True:
+            delta = await client.hear()
+            assert delta["type"] == "delta"
+            if "requests" in delta:
+                break
+        assert [row["request_id"] for row in delta["requests"]] == [answer.route["request_id"]]
+        assert delta["totals"]["requests"] == 1
+        assert "scope" not in delta
+        assert len(delta["history"]) <= 2
+
+
+async def test_a_paused_watcher_is_told_nothing_and_then_everything() -> None:
+    async with (
+        ReplayServer(HELLO) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard)) as gateway,
+        chatting(gateway, "/ws/monitoring") as client,
+    ):
+        await client.until("snapshot")
+        await client.say(type="pause")
+        await client.say(type="ping")
+        await client.until("pong")
+        await gateway.complete(message="Hi")
+        await counted(gateway)
+        await client.say(type="continue")
+        assert len((await client.hear())["requests"]) == 1
+
+
+async def test_a_caller_sees_his_own_and_nothing_of_others() -> None:
+    async with (
+        ReplayServer(HELLO) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard)) as gateway,
+    ):
+        async with gateway.session.post(
+            gateway.url + "/complete", json={"message": "Hi"}, headers=ADMIN
+        ) as response:
+            await response.read()
+        await gateway.complete(message="Hi")
+        everything = await counted(gateway, 2)
+        assert len(everything["requests"]) == 2
+        _, own = await get(gateway, "/monitoring", None)
+        assert own["scope"] == "own"
+        assert [row["caller_id"] for row in own["requests"]] == ["open"]
+        assert own["totals"]["requests"] == 1
+        assert own["targets"] is own["queue"] is own["workers"] is own["scores"] is None
+        theirs = next(row for row in everything["requests"] if row["caller_id"] != "open")
+        status, _ = await get(gateway, "/monitoring/requests/" + theirs["request_id"], None)
+        assert status == 404
+        status, body = await get(gateway, "/monitoring/requests?caller=admin", None)
+        assert (status, body["error"]["param"]) == (400, "caller")
+
+
+async def test_the_feed_comes_over_sse_too() -> None:
+    async with (
+        ReplayServer(HELLO) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard)) as gateway,
+        gateway.session.get(gateway.url + "/monitoring/events", headers=ADMIN) as response,
+    ):
+        assert response.content_type == "text/event-stream"
+        events: list[tuple[str, Any]] = []
+        name = ""
+        await gateway.complete(message="Hi")
+        async with asyncio.timeout(5):
+            async for line in response.content:
+                if line.startswith(b"event: "):
+                    name = line[7:].strip().decode()
+                elif line.startswith(b"data: "):
+                    events.append((name, orjson.loads(line[6:])))
+                    if name == "delta" and "requests" in events[-1][1]:
+                        break
+        assert events[0][0] == "snapshot"
+        assert events[-1][1]["requests"][0]["target"] == "easy/m"
+
+
+async def test_the_last_requests_are_paged_and_filtered() -> None:
+    async with (
+        ReplayServer(HELLO) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard)) as gateway,
+    ):
+        for model in ("auto", "hard/m", "auto", "hard/m", "auto"):
+            await gateway.complete(message="Hi", model=model)
+        everything = (await counted(gateway, 5))["requests"]
+        seen = []
+        path = "/monitoring/requests?limit=2"
+        for _ in range(3):
+            _, page = await get(gateway, path)
+            seen += page["requests"]
+            path = f"/monitoring/requests?limit=2&before={page['next']}"
+        assert page["next"] is None
+        assert seen == everything
+        _, page = await get(gateway, "/monitoring/requests?target=hard/m&outcome=finished")
+        assert len(page["requests"]) == 2
+        _, page = await get(gateway, "/monitoring/requests?until=1")
+        assert page["requests"] == []
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "before=x", "since=-1", "what=1"])
+async def test_a_wrong_query_names_its_field(query: str) -> None:
+    async with running(settings()) as gateway:
+        status, body = await get(gateway, "/monitoring/requests?" + query)
+        assert (status, body["error"]["param"]) == (400, query.partition("=")[0])
+
+
+async def test_a_watcher_who_does_not_ask_is_not_queued_for() -> None:
+    async with (
+        ReplayServer(HELLO) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard)) as gateway,
+    ):
+        app = gateway.runner.app
+        hub = app[HUB]
+        watcher = hub.watch(Caller("admin", "admin", admin=True))
+        assert (await watcher.following())["type"] == "snapshot"
+        for _ in range(3):
+            await gateway.complete(message="Hi")
+        for _ in range(3):
+            await hub.count()
+        delta = await watcher.following()
+        assert (delta["type"], len(delta["requests"])) == ("delta", 3)
+        for _ in range(12):
+            await hub.count()
+        assert (await watcher.following())["type"] == "snapshot"
