@@ -24,10 +24,12 @@ from chat.errors import (
 from dialects.ascii_json import ascii_json
 from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
-from gateway.engine.ports import OPEN, Caller
+from gateway.engine.ports import OPEN, Caller, Grant
 
 REQUEST_ID = web.RequestKey("request_id", str)
 CALLER = web.RequestKey("caller", Caller)
+GRANT = web.RequestKey("grant", Grant)
+"""Of a door that asks the Admission by itself: its headers go out with the answer."""
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 OWN = CompleteDialect()
 MAX_RETRY_AFTER = 60.0
@@ -62,7 +64,10 @@ def door(
             request[CALLER] = identify(request)
             if request.path.startswith("//"):
                 handler = await _one_slash(request)
-            return await handler(request)
+            response = await handler(request)
+            if GRANT in request:
+                response.headers.update(request[GRANT].headers)
+            return response
         except GatewayError as error:
             failure = error
         except web.HTTPException as answer:

@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import logging
 import mmap
-import tempfile
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,7 +29,8 @@ class Board:
         # Pages that nobody wrote take no memory.
         self._memory = mmap.mmap(-1, (1 + ROWS * self._length) * CELL)
         self._cells = memoryview(self._memory).cast("q")
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- held as long as the board
+        # A file without a place, only to be locked.
+        self._file = os.memfd_create("pointsman-board")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

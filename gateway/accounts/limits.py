@@ -177,13 +177,17 @@ class Ticket:
         out = request.sampling.max_tokens or self._limits.accounts.access.default_max_tokens
         return self.hold(request, targets, out)
 
+    def check(self, asked: str, targets: Sequence[Target]) -> None:
+        """Raises NotAllowed where the caller may not ask these models."""
+        if self._app.models:
+            check_models(self._app, asked, targets)
+
     def hold(
         self, request: ChatRequest, targets: Sequence[Target], out: int
     ) -> Awaitable[None] | None:
         """`out`: tokens that the answer has at most. Raises as reserve."""
         app = self._app
-        if app.models:
-            check_models(app, request.model, targets)
+        self.check(request.model, targets)
         if not app.reserves or not self._counted:
             return None
         self._out, self._stream = out, request.stream

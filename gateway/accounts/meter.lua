@@ -62,7 +62,6 @@ local function turn(name, number)
     set(name .. '_tokens', 0)
   end
 end
-local known = fields['month'] ~= nil
 turn('day', day)
 turn('month', month)
 local function spend(money, tokens)
@@ -183,9 +182,12 @@ elseif what == 'settle' then
       put(used, held[4], more[2] - held[3])
     end
   end
-elseif what == 'seed' and not known then
-  add('day_money', more[1]) add('day_tokens', more[2])
-  add('month_money', more[3]) add('month_tokens', more[4])
+elseif what == 'seed' then
+  -- The ledger is a little behind, and all that there is where this Redis lost what it knew.
+  for i, name in ipairs({'day_money', 'day_tokens', 'month_money', 'month_tokens'}) do
+    add(name, math.max(0, more[i] - value(name)))
+  end
+  redis.call('EXPIRE', meter, KEEP_S)
 end
 
 return {code, math.ceil(wait), asked and asked.total or 0, math.ceil(asked and reset(asked) or 0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.accounts import meter
@@ -15,6 +16,15 @@ from gateway.accounts.outcome import Outcome
 
 Spent = tuple[str, Need, Need]
 """An application's id, and what it spent today and this month."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Requests that run, and what was spent of the day and of the month."""
+
+    running: int
+    day: Need
+    month: Need
 
 
 class Counts(Protocol):
@@ -72,14 +82,13 @@ class Meters:
             for id_, today, this_month in spent:
                 self._of(id_).remember(day, month, today, this_month)
 
-    def standing(self, id_: str) -> tuple[int, Need, Need]:
-        """Requests that run, and what was spent of the day and of the month."""
+    def standing(self, id_: str) -> Standing:
         with self._lock():
             found = self._of(id_)
             # Yesterday's figures are not today's.
             day, month, _ = self._calendar.at(self._wall())
             found.turn(day, month)
-            return found.running, *found.spent
+            return Standing(found.running, *found.spent)
 
     def _lock(self) -> AbstractContextManager[None]:
         return self._free if self._board is None else self._board.lock()

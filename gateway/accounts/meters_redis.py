@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from chat.errors import QueueFull
 from gateway.accounts import outcome
 from gateway.accounts.app import App
-from gateway.accounts.meter import Calendar, Need
-from gateway.accounts.meters import Meters, Spent
+from gateway.accounts.meter import NOTHING, Calendar, Need
+from gateway.accounts.meters import Meters, Spent, Standing
 from gateway.accounts.outcome import Outcome
 from gateway.settings import Access
 
@@ -100,12 +100,32 @@ class RedisMeters:
         self._spawn(self._settle(app, id_, used))
 
     async def remember(self, spent: Iterable[Spent]) -> None:
-        """What stands in the ledger, for a Redis that knows nothing of an application."""
+        """What stands in the ledger, for a Redis that knows less."""
         for id_, day, month in spent:
             more = (day.money, day.likely, month.money, month.likely)
             await self._script(
                 keys=_keys(id_), args=["seed", 0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, *more]
             )
+
+    async def standing(self, id_: str) -> Standing:
+        """Raises RedisError."""
+        names = (
+            "running",
+            "day",
+            "day_money",
+            "day_tokens",
+            "month",
+            "month_money",
+            "month_tokens",
+        )
+        found = await self._redis.hmget(_keys(id_)[0], names)
+        running, day, *today, month, money, tokens = [int(one or 0) for one in found]
+        its_day, its_month, _ = Calendar().at(time.time())
+        return Standing(
+            running,
+            Need(today[0], 0, today[1]) if day >= its_day else NOTHING,
+            Need(money, 0, tokens) if month >= its_month else NOTHING,
+        )
 
     async def _settle(self, app: App, id_: int, used: Need) -> None:
         """Tries again while the lease holds: a Redis may start anew."""

@@ -1,0 +1,23 @@
+"""For doors that answer without the pipeline: the caller's limits hold there, too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from aiohttp import web
+
+from gateway.accounts.limits import Ticket
+from gateway.middleware import CALLER, GRANT
+from gateway.services import SERVICES
+
+
+async def admitted(request: web.Request, *, anthropic: bool = False) -> Ticket | None:
+    """None where nothing limits the caller. To be settled. Raises NotAllowed, LimitReached or
+    BudgetReached."""
+    limits = request.app[SERVICES].limits
+    app = limits.app_of(request[CALLER])
+    found = limits.enter(app, anthropic=anthropic) if app is not None else None
+    ticket = await found if isinstance(found, Awaitable) else found
+    if ticket is not None:
+        request[GRANT] = ticket
+    return ticket
