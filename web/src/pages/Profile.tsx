@@ -1,1 +1,188 @@
-export default function Profile() { return <p>Profile</p>; }
+/** Who sits here: what this browser knows, and what the gateway keeps of it. */
+import { useEffect, useState } from "react";
+import { signIn, signOut, useSigned } from "../api/gateway";
+import { send, told } from "../api/http";
+import type { Told } from "../api/http";
+import { token } from "../api/session";
+import { dateTime, datesLanguage, isLanguage, money, number, setDatesLanguage } from "../ui/format";
+import { Notice } from "../ui/Notice";
+import { Panel, Sheet } from "../ui/Sheet";
+import { applyTheme, theme } from "../ui/theme";
+import type { Theme } from "../ui/theme";
+import { useLoad } from "../ui/useLoad";
+
+interface Kept {
+  name?: string | null;
+  email?: string | null;
+  theme?: string | null;
+  language?: string | null;
+}
+
+const THEMES: [Theme, string][] = [
+  ["system", "As the system"],
+  ["light", "Light"],
+  ["dark", "Dark"],
+];
+
+export default function Profile() {
+  const { caller } = useSigned();
+  return (
+    <Sheet title="Profile" narrow>
+      <Look />
+      <About key={caller.id} />
+      <Access />
+    </Sheet>
+  );
+}
+
+function Look() {
+  const [chosen, setChosen] = useState(theme);
+  const [language, setLanguage] = useState(datesLanguage);
+  const wrong = language !== "" && !isLanguage(language);
+  return (
+    <Panel title="This browser">
+      <div className="form">
+        <fieldset>
+          <legend>Theme</legend>
+          <div className="segments">
+            {THEMES.map(([value, word]) => (
+              <label key={value}>
+                <input
+                  type="radio"
+                  name="theme"
+                  checked={chosen === value}
+                  onChange={() => {
+                    setChosen(value);
+                    applyTheme(value);
+                  }}
+                />
+                {word}
+              </label>
+            ))}
+          </div>
+        </fieldset>
+        <label className="field">
+          <span>Language of dates and numbers</span>
+          <input
+            list="languages"
+            value={language}
+            placeholder={`as the browser, ${navigator.language}`}
+            aria-invalid={wrong}
+            onChange={(event) => {
+              const given = event.target.value.trim();
+              setLanguage(given);
+              if (!given || isLanguage(given)) setDatesLanguage(given);
+            }}
+          />
+          <datalist id="languages">
+            {["en-GB", "en-US", "de-DE", "fr-FR", "es-ES", "it-IT", "nl-NL", "pl-PL", "pt-BR", "ja-JP", "zh-CN"].map((one) => (
+              <option key={one} value={one} />
+            ))}
+          </datalist>
+          <span className={wrong ? "wrong" : "hint"}>
+            {wrong ? "No such language; write it as de-DE." : `${dateTime(Date.now())} · ${number(1234567.8, 1)} · ${money("0.0042")}`}
+          </span>
+        </label>
+      </div>
+    </Panel>
+  );
+}
+
+function About() {
+  const { data, error, missing, put } = useLoad<Kept>("/profile");
+  const [name, setName] = useState("");
+  const [email, setEmail] = useState("");
+  const [fault, setFault] = useState<Told | null>(null);
+  const [done, setDone] = useState("");
+  useEffect(() => {
+    setName(data?.name ?? "");
+    setEmail(data?.email ?? "");
+  }, [data]);
+  const save = async () => {
+    setFault(null);
+    setDone("");
+    try {
+      put(await send<Kept>("POST", "/profile", { name, email }));
+      setDone("Saved.");
+    } catch (problem) {
+      setFault(told(problem));
+    }
+  };
+  return (
+    <Panel title="You">
+      {missing ? (
+        <p className="nothing">This gateway keeps no profiles.</p>
+      ) : error ? (
+        <Notice error={error} />
+      ) : (
+        <form
+          className="form"
+          onSubmit={(event) => {
+            event.preventDefault();
+            void save();
+          }}
+        >
+          <div className="form-row">
+            <label className="field">
+              <span>Name</span>
+              <input value={name} autoComplete="name" maxLength={200} aria-invalid={fault?.param === "name"} onChange={(event) => setName(event.target.value)} />
+            </label>
+            <label className="field">
+              <span>E-mail</span>
+              <input value={email} type="email" autoComplete="email" maxLength={320} aria-invalid={fault?.param === "email"} onChange={(event) => setEmail(event.target.value)} />
+            </label>
+          </div>
+          {fault && <Notice error={fault} />}
+          <div className="acts">
+            <button type="submit" className="button first" disabled={!data}>
+              Save
+            </button>
+            {done && <span role="status">{done}</span>}
+          </div>
+        </form>
+      )}
+    </Panel>
+  );
+}
+
+function Access() {
+  const { caller } = useSigned();
+  const [given, setGiven] = useState("");
+  if (token()) {
+    return (
+      <Panel title="Access">
+        <p>
+          Signed in as <strong>{caller.name}</strong>
+          {caller.admin && caller.name !== "admin" && ", an operator"}. The token is kept in this tab alone.
+        </p>
+        <p>
+          <button type="button" className="button" onClick={signOut}>
+            Sign out
+          </button>
+        </p>
+      </Panel>
+    );
+  }
+  return (
+    <Panel title="Access">
+      <p className="hint">This gateway answers without a key. The admin token opens Routing, App codes and Settings.</p>
+      <form
+        className="form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (given.trim()) signIn(given);
+        }}
+      >
+        <label className="field">
+          <span>Admin token or app code</span>
+          <input type="password" autoComplete="current-password" value={given} onChange={(event) => setGiven(event.target.value)} />
+        </label>
+        <div className="acts">
+          <button type="submit" className="button" disabled={!given.trim()}>
+            Sign in
+          </button>
+        </div>
+      </form>
+    </Panel>
+  );
+}

@@ -1,0 +1,162 @@
+/** The quality-cost curve. Its point is the line between the tiers: dragged, or moved with the
+ * arrow keys, it shows what another threshold would cost and be worth. */
+import { useRef, useState } from "react";
+import { send, told } from "../api/http";
+import type { Told } from "../api/http";
+import { number, share } from "../ui/format";
+import { Notice } from "../ui/Notice";
+import { Figure } from "../ui/Sheet";
+
+export interface CurvePoint {
+  strong_share: number;
+  threshold: number;
+  quality: number;
+  cost: number | null;
+}
+
+interface Props {
+  curve: CurvePoint[];
+  route: { threshold: number | null; target_strong_share: number | null; strong_share: number | null } | undefined;
+  onChange: () => void;
+}
+
+const WIDTH = 900;
+const HEIGHT = 280;
+const LEFT = 44;
+const FOOT = 34;
+
+export function Curve({ curve, route, onChange }: Props) {
+  const points = [...curve].sort((a, b) => a.strong_share - b.strong_share);
+  const current = nearest(points, route);
+  const [moved, setMoved] = useState<number | null>(null);
+  const [error, setError] = useState<Told | null>(null);
+  const [done, setDone] = useState("");
+  const host = useRef<SVGSVGElement>(null);
+  const at = moved ?? current;
+  const point = points[at];
+  const now = points[current];
+  if (!point || !now) return null;
+
+  const low = Math.min(...points.map((one) => one.quality));
+  const high = Math.max(...points.map((one) => one.quality));
+  const room = (high - low || 0.1) * 0.12;
+  const x = (value: number) => LEFT + value * (WIDTH - LEFT - 12);
+  const y = (value: number) => 12 + (1 - (value - low + room) / (high - low + 2 * room || 1)) * (HEIGHT - FOOT - 12);
+  const path = points.map((one, index) => `${index ? "L" : "M"}${x(one.strong_share).toFixed(1)} ${y(one.quality).toFixed(1)}`).join("");
+  const first = points[0];
+  const last = points.at(-1);
+
+  const drag = (event: React.PointerEvent) => {
+    const box = host.current?.getBoundingClientRect();
+    if (!box || (event.type === "pointermove" && event.buttons === 0)) return;
+    if (event.type === "pointerdown") event.currentTarget.setPointerCapture(event.pointerId);
+    const wanted = (((event.clientX - box.left) / box.width) * WIDTH - LEFT) / (WIDTH - LEFT - 12);
+    setDone("");
+    setMoved(closest(points, (one) => Math.abs(one.strong_share - wanted)));
+  };
+  const save = async () => {
+    setError(null);
+    try {
+      await send("POST", "/settings", { routes: { auto: { threshold: point.threshold, target_strong_share: null } } });
+      setDone("It holds from the next question on.");
+      setMoved(null);
+      onChange();
+    } catch (fault) {
+      setError(told(fault));
+    }
+  };
+  return (
+    <>
+      <div className="curve">
+        <svg
+          ref={host}
+          className="svg-chart"
+          viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+          onPointerDown={drag}
+          onPointerMove={drag}
+          aria-hidden="true"
+        >
+          {[0, 0.25, 0.5, 0.75, 1].map((value) => (
+            <g key={value}>
+              <path className="axis" d={`M${x(value)} 12V${HEIGHT - FOOT}`} />
+              <text x={x(value)} y={HEIGHT - FOOT + 16} textAnchor="middle">
+                {share(value)}
+              </text>
+            </g>
+          ))}
+          {[low, high].map((value) => (
+            <text key={value} x={LEFT - 8} y={y(value) + 4} textAnchor="end">
+              {number(value, 2)}
+            </text>
+          ))}
+          <text x={x(0.5)} y={HEIGHT - 2} textAnchor="middle">
+            share of questions to the strong line
+          </text>
+          {first && last && (
+            <path d={`M${x(first.strong_share)} ${y(first.quality)}L${x(last.strong_share)} ${y(last.quality)}`} stroke="var(--edge)" strokeDasharray="3 6" fill="none" />
+          )}
+          <path d={path} fill="none" stroke="var(--local)" strokeWidth="3" strokeLinejoin="round" strokeLinecap="round" />
+          <path d={`M${x(point.strong_share)} ${y(point.quality)}V${HEIGHT - FOOT}`} stroke="var(--ink)" strokeDasharray="2 5" />
+          {moved !== null && moved !== current && <circle cx={x(now.strong_share)} cy={y(now.quality)} r="6" fill="var(--paper)" stroke="var(--edge)" strokeWidth="2" />}
+          <circle cx={x(point.strong_share)} cy={y(point.quality)} r="9" fill="var(--strong)" stroke="var(--paper)" strokeWidth="3" style={{ cursor: "grab" }} />
+        </svg>
+        <input
+          type="range"
+          min={0}
+          max={points.length - 1}
+          value={at}
+          aria-label="The line between the tiers"
+          aria-valuetext={`${share(point.strong_share)} to the strong line, threshold ${number(point.threshold, 2)}, quality ${number(point.quality, 3)}`}
+          onChange={(event) => {
+            setDone("");
+            setMoved(Number(event.target.value));
+          }}
+        />
+      </div>
+      <dl className="readoff">
+        <Figure name="To the strong line" value={share(point.strong_share, 1)} under={at === current ? "as it is" : `now ${share(now.strong_share, 1)}`} />
+        <Figure name="Threshold" value={number(point.threshold, 3)} under={at === current ? "as it is" : `now ${number(now.threshold, 3)}`} />
+        <Figure name="Quality" value={number(point.quality, 3)} under={gap(point.quality - now.quality)} />
+        <Figure name="Cost" value={point.cost == null ? share(point.strong_share) : number(point.cost, 4)} under={point.cost == null ? "of always strong, prices unknown" : null} />
+      </dl>
+      {moved !== null && moved !== current && (
+        <div className="form">
+          <div className="acts">
+            <button type="button" className="button first" onClick={() => void save()}>
+              Use this threshold
+            </button>
+            <button type="button" className="button" onClick={() => setMoved(null)}>
+              Back to what holds
+            </button>
+          </div>
+        </div>
+      )}
+      {done && <p role="status">{done}</p>}
+      {error && <Notice error={error} />}
+    </>
+  );
+}
+
+function gap(value: number): string {
+  if (Math.abs(value) < 0.0005) return "as it is";
+  return `${value > 0 ? "+" : "−"}${number(Math.abs(value), 3)}`;
+}
+
+export function nearest(points: CurvePoint[], route: Props["route"]): number {
+  if (route?.threshold != null) {
+    const { threshold } = route;
+    return closest(points, (one) => Math.abs(one.threshold - threshold));
+  }
+  const wanted = route?.target_strong_share ?? route?.strong_share ?? null;
+  if (wanted !== null) return closest(points, (one) => Math.abs(one.strong_share - wanted));
+  return closest(points, (one) => Math.abs(one.threshold - 0.5));
+}
+
+function closest(points: CurvePoint[], far: (point: CurvePoint) => number): number {
+  let best = 0;
+  for (const [index, point] of points.entries()) {
+    const there = points[best];
+    if (there && far(point) < far(there)) best = index;
+  }
+  return best;
+}
