@@ -46,6 +46,8 @@ class Trace:
     queue_ms: float | None = None
     first_token_ms: float | None = None
     total_ms: float | None = None
+    cache: str | None = None
+    """hit or miss, where answers are kept."""
     structured: str | None = None
     """Of an answer in a format that was asked for: "valid" when it was checked, "repaired" when
     it was asked for twice."""

@@ -19,7 +19,11 @@ from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.learned import Learned
 from gateway.engine.pipeline import Pipeline
+from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.prices import Prices
+from gateway.ledger.rows import Ends
 from gateway.middleware import door
 from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
@@ -94,10 +98,12 @@ def build_app(
             app[SERVICES] = services
             await services.accounts.start()
             services.feedback.start()
+            services.ledger.start()
             looking = asyncio.create_task(_look(services, looked))
             yield
             await services.feedback.close()
             await services.accounts.close()
+            await services.ledger.close()
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
         finally:
@@ -148,6 +154,7 @@ def _services(
     metrics = Metrics(lambda provider, model: services.directory.is_known(provider, model))
     recorder = MetricsRecorder(metrics, access)
     directory = ProviderDirectory(registry)
+    prices = Prices(settings.prices)
     learned = Learned()
     router = router_of(settings, directory, client, recorder, learned)
     rests = CooldownTable(settings.cooldown, time.monotonic)
@@ -160,6 +167,15 @@ def _services(
     keeper = FeedbackKeeper(settings.feedback, database)
     keeper.counted = lambda value, tier: metrics.feedback.labels(value, tier).inc()
     recorder.listeners.append(keeper.settled)
+    ledger = Ledger(
+        database,
+        settings.ledger,
+        metrics,
+        warnings,
+        prices,
+        lambda route: ends_of(services.router, route),
+    )
+    recorder.listeners.append(ledger.settle)
     services = Services(
         settings=settings,
         client=client,
@@ -178,6 +194,8 @@ def _services(
             lambda: not accounts.required and accounts.access.open == "auto",
         ),
         recorder=recorder,
+        prices=prices,
+        ledger=ledger,
         database=database,
         redis=redis,
         started=time.monotonic(),
@@ -193,6 +211,15 @@ async def origins(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def prepared(request: web.Request, response: web.StreamResponse) -> None:
     request.app[SERVICES].origins.mark(request, response)
+
+
+def ends_of(router: Router, route: str) -> Ends:
+    """The first target of a route's weakest tier and of its strongest."""
+    asked = [targets[0] for targets in router.tiers(route).values() if targets]
+    if not asked:
+        return None, None
+    weak, strong = asked[0], asked[-1]
+    return (weak.provider.name, weak.model), (strong.provider.name, strong.model)
 
 
 async def _look(services: Services, looked: Callable[[Services], None] | None) -> None:

@@ -112,6 +112,8 @@ class Reloader:
         pipeline.use(router, settings.server.message_limit)
         pipeline.walker.use(settings.attempts)
         services.rests.settings = settings.cooldown
+        services.prices.use(settings.prices)
+        services.ledger.settings = settings.ledger
         services.accounts.use(settings)
         services.origins.use(settings.access.cors)
         services.changed.set()

@@ -16,6 +16,8 @@ from gateway.engine.pipeline import Pipeline
 from gateway.engine.ports import Provider
 from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.prices import Prices
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.origins import Origins
@@ -83,6 +85,8 @@ class Services:
     feedback: FeedbackKeeper
     origins: Origins
     recorder: MetricsRecorder
+    prices: Prices
+    ledger: Ledger
     database: Database
     redis: Redis | None
     """None where each process is on its own."""

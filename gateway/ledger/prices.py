@@ -75,11 +75,16 @@ class Price:
 
 
 class Prices:
-    """The prices of one set of settings. `given` is [prices]: "provider/model" -> price."""
+    """`given` is [prices]: "provider/model" -> price."""
 
     def __init__(self, given: Mapping[str, PriceSettings] | None = None) -> None:
-        self._rows = [*_configured(given or {}), *table()]
         self._found: dict[tuple[str, str], Price | None] = {}
+        self.use(given or {})
+
+    def use(self, given: Mapping[str, PriceSettings]) -> None:
+        """From the next request on."""
+        self._rows = [*_configured(given), *table()]
+        self._found = {}
 
     def of(self, provider: str, model: str) -> Price | None:
         """None when nobody knows it. The first row that matches: gateway.toml's, then the
@@ -110,6 +115,18 @@ class Prices:
         """Dollars, exact to nine places; None when the price or the tokens are unknown."""
         nano = self.nano(provider, model, usage)
         return None if nano is None else dollars(nano)
+
+    def estimate(
+        self, provider: str, model: str, input_tokens: float, output_tokens: float
+    ) -> float | None:
+        """Dollars that so many tokens cost, roughly; None when the price is unknown."""
+        price = self.of(provider, model)
+        if price is None:
+            return None
+        rates = price.rates
+        if price.above is not None and input_tokens > (price.threshold or 0):
+            rates = price.above
+        return (input_tokens * rates.input + output_tokens * rates.output) / 1e12
 
     def most(
         self, provider: str, model: str, input_tokens: int, output_tokens: int

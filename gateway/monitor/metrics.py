@@ -102,6 +102,18 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        self.ledger = Counter(
+            "pointsman_ledger_rows",
+            "Rows of the ledger; outcome: written or dropped.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.ledger_waiting = Gauge(
+            "pointsman_ledger_waiting",
+            "Rows of the ledger that wait for the database.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
         self._children: dict[tuple[str, str, str, str], _Children] = {}
         self._attempt_children: dict[tuple[str, str, str], Counter] = {}
         self._decision_children: dict[tuple[str, str], Counter] = {}
@@ -120,6 +132,12 @@ class Metrics:
         if child is None:
             child = self._attempt_children[key] = self.attempts.labels(*key)
         child.inc()
+
+    def ledger_rows(self, outcome: str, count: int) -> None:
+        self.ledger.labels(outcome).inc(count)
+
+    def ledger_waits(self, count: int) -> None:
+        self.ledger_waiting.set(count)
 
     def classified(self, opinion: Opinion, tier: str) -> None:
         if opinion.cached:

@@ -28,6 +28,8 @@ ATTEMPTS = Table(
     METADATA,
     # Made by the writer, growing with time: a batch whose answer was lost is found again by it.
     Column("id", _KEY, primary_key=True, autoincrement=False),
+    # The process that wrote it, by a number of its own.
+    Column("writer", BigInteger, nullable=False),
     # When the attempt ended.
     Column("at", BigInteger, nullable=False),
     Column("day", Integer, nullable=False),

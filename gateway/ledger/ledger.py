@@ -1,0 +1,237 @@
+"""Writes the ledger: rows are made when a request settles, and written a few times a second.
+
+Nothing here is waited for by a caller. While the database is locked, full or gone the rows wait,
+a bounded number of them, and `/readyz` and the metrics say so. A batch is written with its totals
+in one transaction; one whose answer was lost is looked for before it is written again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+
+from gateway.engine.ports import Settlement
+from gateway.ledger.prices import Prices
+from gateway.ledger.rows import EndsOf, Row, rows_of
+from gateway.ledger.totals import folded
+from gateway.settings import Ledger as LedgerSettings
+from gateway.store.database import Database
+from gateway.store.tables.ledger import ATTEMPTS
+
+BATCH = 1000
+"""Rows in one transaction."""
+WRITE_S = 15.0
+"""A database that says nothing for so long is taken for gone."""
+LONGEST_PAUSE_S = 5.0
+CLOSE_S = 10.0
+"""How long a stop waits for the last rows."""
+CLOSE_TRIES = 20
+WARNING = "ledger"
+
+log = logging.getLogger("pointsman.ledger")
+
+
+class Meter(Protocol):
+    """What is counted of it."""
+
+    def ledger_rows(self, outcome: str, count: int) -> None:
+        """outcome: written or dropped."""
+        ...
+
+    def ledger_waits(self, count: int) -> None: ...
+
+
+@dataclass(slots=True)
+class _Batch:
+    first: int
+    """The id of its first row; the others follow."""
+    rows: list[Row]
+    doubtful: bool = False
+    """It may have been written: the answer to its commit was lost."""
+
+
+class Ledger:
+    """`settle` is a listener of the recorder."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: LedgerSettings,
+        meter: Meter,
+        warnings: dict[str, str],
+        prices: Prices,
+        ends: EndsOf,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self._database = database
+        self._meter = meter
+        self._warnings = warnings
+        self._prices = prices
+        self._ends = ends
+        self._now = now
+        self._waiting: deque[Row] = deque()
+        self._batch: _Batch | None = None
+        self._writer = random.getrandbits(62)
+        self._last = 0
+        self._lock = asyncio.Lock()
+        self._writing: asyncio.Task[None] | None = None
+        places = ", ".join("?" * len(ATTEMPTS.columns))
+        names = ", ".join(column.name for column in ATTEMPTS.columns)
+        self._insert = f"INSERT INTO {ATTEMPTS.name} ({names}) VALUES ({places})"  # noqa: S608
+        if not database.is_sqlite:
+            self._insert = str(insert(ATTEMPTS).compile(dialect=database.engine.dialect))
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are not in the database yet."""
+        return len(self._waiting) + (len(self._batch.rows) if self._batch else 0)
+
+    def settle(self, settlement: Settlement) -> None:
+        """Notes a request. Never raises and never waits."""
+        try:
+            rows = rows_of(settlement, self._prices, self._ends, int(self._now() * 1000))
+        except Exception:
+            log.exception("a request could not be noted in the ledger")
+            self._dropped(max(1, len(settlement.attempts)))
+            return
+        if self.waiting + len(rows) > self.settings.waiting:
+            self._dropped(len(rows))
+            return
+        self._waiting.extend(rows)
+
+    def start(self) -> None:
+        self._writing = asyncio.create_task(self._write_on())
+
+    async def close(self) -> None:
+        """Writes what is left, and says how much could not be."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._flushed()
+        except TimeoutError:
+            self._dropped(self.waiting)
+            log.error("the ledger lost rows", extra={"fields": {"rows": self.waiting}})
+
+    async def _write_on(self) -> None:
+        pause = 0.0
+        while True:
+            await asyncio.sleep(max(self.settings.flush_s, pause))
+            self._meter.ledger_waits(self.waiting)
+            well = await self.flush()
+            self._meter.ledger_waits(self.waiting)
+            pause = 0.0 if well else min(max(pause * 2, 0.5), LONGEST_PAUSE_S)
+
+    async def _flushed(self) -> None:
+        for _ in range(CLOSE_TRIES):
+            if await self.flush():
+                return
+            await asyncio.sleep(CLOSE_S / CLOSE_TRIES)
+        raise TimeoutError
+
+    async def flush(self) -> bool:
+        """Writes all that waits; False when the database would not take it."""
+        async with self._lock:
+            while self._batch or self._waiting:
+                batch = self._batch = self._batch or self._next()
+                try:
+                    async with asyncio.timeout(WRITE_S):
+                        await self._write(batch)
+                except (TimeoutError, OSError, SQLAlchemyError, OverflowError) as fault:
+                    if not await self._mended(batch, fault):
+                        self._warn(fault)
+                        return False
+                else:
+                    self._meter.ledger_rows("written", len(batch.rows))
+                self._batch = None
+                self._warnings.pop(WARNING, None)
+        return True
+
+    def _next(self) -> _Batch:
+        rows = list(islice(self._waiting, BATCH))
+        for _ in rows:
+            self._waiting.popleft()
+        return _Batch(self._number(len(rows)), rows)
+
+    def _number(self, count: int) -> int:
+        """Ids that grow with time. Two processes share one only by a rare chance, which the
+        database then refuses."""
+        first = max(self._last + 1, (time.time_ns() // 1000 << 12) + random.getrandbits(12))
+        self._last = first + count
+        return first
+
+    async def _write(self, batch: _Batch) -> None:
+        first, writer = batch.first, self._writer
+        numbered = [(first + place, writer, *row) for place, row in enumerate(batch.rows)]
+        mine = (ATTEMPTS.c.writer == writer) & ATTEMPTS.c.id.between(
+            first, first + len(numbered) - 1
+        )
+        async with self._database.begin() as connection:
+            if batch.doubtful:
+                found = await connection.execute(select(ATTEMPTS.c.id).where(mine).limit(1))
+                if found.first() is not None:
+                    return
+            batch.doubtful = True
+            # By the driver itself: the rows are tuples already, and Core would cost more.
+            await connection.exec_driver_sql(self._insert, numbered)
+            await connection.execute(folded(connection.dialect.name, mine))
+
+    async def _mended(self, batch: _Batch, fault: BaseException) -> bool:
+        """Whether a batch that failed is done with all the same: where the fault is in a row,
+        that one goes and the others are written."""
+        if isinstance(fault, IntegrityError):
+            batch.first = self._number(len(batch.rows))
+            return False
+        of_a_row = isinstance(fault, OverflowError) or (
+            isinstance(fault, DBAPIError)
+            and not isinstance(fault, OperationalError)
+            and not fault.connection_invalidated
+            and _is_of_data(fault)
+        )
+        if not of_a_row:
+            return False
+        for row in batch.rows:
+            try:
+                await self._write(_Batch(self._number(1), [row]))
+            except (SQLAlchemyError, OverflowError) as one:
+                log.error("a row was refused", extra={"fields": {"error": _words(one)}})
+                self._dropped(1)
+            else:
+                self._meter.ledger_rows("written", 1)
+        return True
+
+    def _warn(self, fault: BaseException) -> None:
+        words = f"The ledger cannot be written: {_words(fault)}; {self.waiting} rows wait."
+        if WARNING not in self._warnings:
+            log.error("ledger not written", extra={"fields": {"error": _words(fault)}})
+        self._warnings[WARNING] = words
+
+    def _dropped(self, count: int) -> None:
+        self._meter.ledger_rows("dropped", count)
+
+
+def _is_of_data(fault: DBAPIError) -> bool:
+    """Data that the database cannot hold, as PostgreSQL (class 22) and its driver say it."""
+    state = getattr(fault.orig, "sqlstate", None)
+    return (isinstance(state, str) and state.startswith("22")) or type(fault).__name__ in (
+        "DataError",
+        "InterfaceError",
+    )
+
+
+def _words(fault: BaseException) -> str:
+    """The driver's own first line: no statement with its values."""
+    origin = getattr(fault, "orig", None) or fault
+    return (str(origin).strip() or type(origin).__name__).splitlines()[0][:200]

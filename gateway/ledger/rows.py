@@ -1,0 +1,194 @@
+"""From a settled request to the ledger's rows: one for each attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chat.events import Usage
+from gateway.engine.attempt import Attempt
+from gateway.engine.ports import Settlement
+from gateway.ledger.prices import Price, Prices
+
+Row = tuple[Any, ...]
+"""The columns of the ledger's table behind its id and its writer, in their order."""
+Ends = tuple[tuple[str, str] | None, tuple[str, str] | None]
+"""(provider, model) of the first target of a route's weakest tier and of its strongest."""
+EndsOf = Callable[[str], Ends]
+"""By the route's name."""
+
+DAY_MS = 86_400_000
+MOST_TOKENS = 2**53
+"""More is nonsense of an upstream, and would not fit."""
+NOT_BILLED = frozenset(("upstream_refused", "rate_limited", "bad_request", "upstream_auth"))
+"""Kinds of errors of an upstream that answered nothing and said so."""
+
+
+def rows_of(settlement: Settlement, prices: Prices, ends: EndsOf, at: int) -> list[Row]:
+    """`at`: now, milliseconds since 1970. A request that reached nobody has no rows."""
+    attempts = settlement.attempts
+    trace = settlement.trace
+    if not attempts:
+        return [_alone(settlement, prices, ends, at)] if trace.provider else []
+    answer = None
+    if settlement.outcome == "finished":
+        answer = next((one for one in reversed(attempts) if one.outcome == "finished"), None)
+    return [
+        _of_attempt(settlement, number, attempt, attempt is answer, prices, ends, at)
+        for number, attempt in enumerate(attempts, 1)
+    ]
+
+
+def _of_attempt(
+    settlement: Settlement,
+    number: int,
+    attempt: Attempt,
+    answered: bool,
+    prices: Prices,
+    ends: EndsOf,
+    at: int,
+) -> Row:
+    usage, target, began = attempt.usage, attempt.target, attempt.began
+    outcome = attempt.outcome
+    error = None
+    if outcome not in ("finished", "cancelled"):
+        # One that was still running when its request ended was cut off with it.
+        outcome, error = ("failed", outcome) if outcome else ("cancelled", None)
+    price = prices.of(target.provider.name, target.model)
+    cost = _cost(price, usage)
+    if cost is None and error in NOT_BILLED and attempt.first_at is None:
+        cost = 0
+    return _row(
+        settlement,
+        at,
+        number=number,
+        answered=answered,
+        provider=target.provider.name,
+        model=target.model,
+        outcome=outcome,
+        error=error,
+        hedge=attempt.hedge,
+        usage=usage,
+        price=price,
+        cost=cost,
+        saved=None,
+        others=_others(settlement, usage, prices, ends) if answered else (None, None),
+        first_ms=None if attempt.first_at is None else (attempt.first_at - began) * 1000,
+        total_ms=None if attempt.ended is None else (attempt.ended - began) * 1000,
+    )
+
+
+def _alone(settlement: Settlement, prices: Prices, ends: EndsOf, at: int) -> Row:
+    """Without attempts: an answer from the cache, or vectors."""
+    trace, usage = settlement.trace, settlement.usage
+    price = prices.of(trace.provider, trace.model)
+    worth = _cost(price, usage)
+    hit = trace.cache == "hit"
+    if not hit and worth is None and settlement.error in NOT_BILLED:
+        worth = 0
+    return _row(
+        settlement,
+        at,
+        number=1,
+        answered=settlement.outcome == "finished",
+        provider=trace.provider,
+        model=trace.model,
+        outcome=settlement.outcome,
+        error=settlement.error,
+        hedge=False,
+        usage=usage,
+        price=price,
+        cost=0 if hit else worth,
+        saved=worth if hit else None,
+        others=(None, None),
+        first_ms=trace.first_token_ms,
+        total_ms=trace.total_ms,
+    )
+
+
+def _row(
+    settlement: Settlement,
+    at: int,
+    *,
+    number: int,
+    answered: bool,
+    provider: str,
+    model: str,
+    outcome: str,
+    error: str | None,
+    hedge: bool,
+    usage: Usage,
+    price: Price | None,
+    cost: int | None,
+    saved: int | None,
+    others: tuple[int | None, int | None],
+    first_ms: float | None,
+    total_ms: float | None,
+) -> Row:
+    trace, caller = settlement.trace, settlement.caller
+    return (
+        at,
+        at // DAY_MS,
+        trace.request_id,
+        number,
+        answered,
+        caller.id,
+        _text(caller.name, 200),
+        settlement.door,
+        _text(trace.route, 100),
+        _text(trace.tier or "", 40),
+        provider,
+        _text(model, 200),
+        outcome,
+        error,
+        hedge,
+        trace.cache == "hit",
+        _count(usage.input_tokens),
+        _count(usage.cached_tokens),
+        _count(usage.cache_write_tokens),
+        _count(usage.reasoning_tokens),
+        _count(usage.output_tokens),
+        cost,
+        price.date if price is not None else None,
+        saved,
+        *others,
+        first_ms,
+        total_ms,
+        trace.score,
+        trace.classifier_version,
+        _text(trace.reason, 300),
+        trace.propensity,
+    )
+
+
+def _others(
+    settlement: Settlement, usage: Usage, prices: Prices, ends: EndsOf
+) -> tuple[int | None, int | None]:
+    """What the same tokens would have cost at either end of the route."""
+    if settlement.trace.tier is None:
+        return None, None
+    local, strong = ends(settlement.trace.route)
+    return (
+        None if local is None else _cost(prices.of(*local), usage),
+        None if strong is None else _cost(prices.of(*strong), usage),
+    )
+
+
+def _cost(price: Price | None, usage: Usage) -> int | None:
+    if price is None:
+        return None
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return 0 if price.free else None
+    cost = price.nano(usage)
+    return cost if cost < MOST_TOKENS else None
+
+
+def _count(tokens: int | None) -> int | None:
+    return tokens if tokens is not None and 0 <= tokens < MOST_TOKENS else None
+
+
+def _text(value: str, limit: int) -> str:
+    """What both databases take: PostgreSQL has no null characters."""
+    if len(value) > limit:
+        value = value[:limit]
+    return value.replace("\0", "") if "\0" in value else value
