@@ -40,6 +40,7 @@ from gateway.routes import (
     models,
     ollama,
     ops,
+    page,
     seeds,
     sockets,
 )
@@ -70,7 +71,7 @@ def build_app(
     """
     providers.rows(settings.providers, environment)
     app = web.Application(
-        middlewares=[door(dialect_of, identify), origins],
+        middlewares=[page.pages, door(dialect_of, identify), origins],
         client_max_size=settings.server.body_limit,
     )
     for part in (
@@ -87,6 +88,7 @@ def build_app(
         sockets,
     ):
         part.register(app)
+    page.register(app, settings.web.dist)
 
     async def parts(app: web.Application) -> AsyncGenerator[None, None]:
         client = http1.Client()

@@ -27,7 +27,7 @@ Read = Callable[[], tuple[Settings, Environment]]
 AT_START = (
     ("server", ("host", "port", "body_limit", "drain_s")),
     ("store", ("database", "redis")),
-    ("web", ("orphan_s", "kept_s", "kept_bytes")),
+    ("web", ("dist", "orphan_s", "kept_s", "kept_bytes")),
     ("log", ("debug", "format", "folder", "file_mb", "files")),
 )
 """Settings that are read at start only."""

@@ -40,13 +40,7 @@ def register(app: web.Application) -> None:
 
 
 async def root(request: web.Request) -> web.Response:
-    """Clients of Ollama look for this sentence; a browser asks for a page."""
-    if "text/html" in request.headers.get("Accept", ""):
-        page = (
-            f"<!doctype html><html lang=en><title>Pointsman</title><h1>Pointsman {VERSION}</h1>"
-            "<p>An LLM gateway. See <a href=/health>health</a> and <a href=/v1/models>models</a>."
-        )
-        return web.Response(text=page, content_type="text/html", headers={"Vary": "Accept"})
+    """Clients of Ollama look for this sentence. A browser gets the page: see page.py."""
     return web.Response(text=RUNNING, headers={"Vary": "Accept"})
 
 
