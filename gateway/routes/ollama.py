@@ -19,7 +19,6 @@ from gateway.engine.names import TAG
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import Listed, found, listed, target_of
 from gateway.services import SERVICES, Services
-from gateway.version import VERSION
 from providers.ollama import OllamaProvider
 
 OLLAMA_VERSION = "0.12.6"
