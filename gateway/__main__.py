@@ -1,4 +1,7 @@
-"""python -m gateway [--config gateway.toml] [--workers N]"""
+"""python -m gateway [--config gateway.toml] [--workers N]
+
+python -m gateway codes ... and token --new: see gateway.codes_command.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway import workers
+from gateway import codes_command, workers
 from gateway.environment import Read, environment
 from gateway.settings import Settings, SettingsError, load
 from gateway.store.database import StoreError
@@ -23,14 +26,13 @@ MAX_WORKERS = 256
 def main() -> int:
     """0 after a clean stop; 1 when the address cannot be had or a worker failed; 2 when the
     settings cannot be."""
-    given = parser().parse_args()
-    config = given.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
-
-    def read() -> tuple[Settings, Mapping[str, str]]:
-        variables = environment()
-        return load(config, variables), variables
-
+    arguments = sys.argv[1:]
     try:
+        if any(word in codes_command.COMMANDS for word in arguments[:3]):
+            return codes_command.command(arguments, reader)
+        given = parser().parse_args(arguments)
+        config = _config(given.config)
+        read = reader(config)
         if given.workers > 1:
             return several(given.workers, read, config)
         return alone(read, config)
@@ -40,6 +42,21 @@ def main() -> int:
     except OSError as fault:
         sys.stderr.write(f"pointsman: {fault.strerror or fault}\n")
         return 1
+
+
+def reader(config: Path | None) -> Read:
+    """Reads the settings anew each time."""
+    path = _config(config)
+
+    def read() -> tuple[Settings, Mapping[str, str]]:
+        variables = environment()
+        return load(path, variables), variables
+
+    return read
+
+
+def _config(given: Path | None) -> Path | None:
+    return given or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,8 +85,10 @@ def several(count: int, read: Read, config: Path | None) -> int:
     counters = workers.share_metrics()
     try:
         # Everything is imported before the fork, and so stands in memory once.
+        from gateway.accounts.board import Board
         from gateway.serve import Post, serve
 
+        board = Board(count)
         with workers.reserve(settings.server.host, settings.server.port) as held:
             port = held.getsockname()[1]
 
@@ -82,10 +101,10 @@ def several(count: int, read: Read, config: Path | None) -> int:
                 return fresh, variables
 
             def work(number: int, ready: workers.Ready) -> int:
-                post = Post(shared=True, number=number, tells=number == 0, ready=ready)
+                post = Post(shared=True, tells=number == 0, ready=ready, number=number, board=board)
                 try:
                     return uvloop.run(serve(fixed, config, post))
-                except (SettingsError, CatalogError) as fault:
+                except (SettingsError, CatalogError, StoreError) as fault:
                     sys.stderr.write(f"pointsman: {fault}\n")
                     return 2
 

@@ -13,8 +13,11 @@ from aiohttp.typedefs import Handler
 from redis.asyncio import Redis
 
 from gateway.accounts.accounts import Accounts
+from gateway.accounts.board import Board
 from gateway.accounts.codebook import CodeBook
 from gateway.accounts.identity import Identity
+from gateway.accounts.limits import Limits
+from gateway.accounts.metering import Metering
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.learned import Learned
@@ -32,6 +35,7 @@ from gateway.origins import Origins
 from gateway.reload import registry_of, router_of
 from gateway.routes import (
     chat,
+    codes,
     counting,
     embeddings,
     feedback,
@@ -43,6 +47,7 @@ from gateway.routes import (
     page,
     seeds,
     sockets,
+    usage,
 )
 from gateway.routes.access import identify
 from gateway.routes.languages import dialect_of
@@ -63,8 +68,11 @@ def build_app(
     environment: Mapping[str, str] = os.environ,
     looked: Callable[[Services], None] | None = None,
     access: AccessLog | None = None,
+    board: Board | None = None,
+    worker: int = 0,
 ) -> web.Application:
-    """The application. `looked` is called when every upstream was looked at for the first time.
+    """The application. `looked` is called when every upstream was looked at for the first time;
+    `board` is where several workers count together, and `worker` which of them this is.
 
     Raises providers.registry.CatalogError for a provider that cannot be; its start raises
     StoreError for a database that cannot be used.
@@ -76,6 +84,7 @@ def build_app(
     )
     for part in (
         chat,
+        codes,
         gemini,
         live,
         models,
@@ -86,6 +95,7 @@ def build_app(
         feedback,
         ops,
         sockets,
+        usage,
     ):
         part.register(app)
     page.register(app, settings.web.dist)
@@ -96,15 +106,19 @@ def build_app(
         redis = connect(settings.store.redis)
         try:
             await database.open()
-            services = _services(settings, client, environment, access, database, redis)
+            services = _services(
+                settings, client, environment, access, database, redis, (board, worker)
+            )
             app[SERVICES] = services
             await services.accounts.start()
+            await services.metering.start()
             services.feedback.start()
             services.ledger.start()
             looking = asyncio.create_task(_look(services, looked))
             yield
             await services.feedback.close()
             await services.accounts.close()
+            await services.metering.close()
             await services.ledger.close()
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -150,6 +164,7 @@ def _services(
     access: AccessLog | None,
     database: Database,
     redis: Redis | None,
+    place: tuple[Board | None, int],
 ) -> Services:
     registry = registry_of(settings, client, environment)
     # The directory is another one after a reload.
@@ -161,11 +176,19 @@ def _services(
     router = router_of(settings, directory, client, recorder, learned)
     rests = CooldownTable(settings.cooldown, time.monotonic)
     walker = Walker(settings.attempts, rests, recorder, time.monotonic, learned)
-    pipeline = Pipeline(router, walker, recorder, message_limit=settings.server.message_limit)
-    # Read when it is scraped, instead of counted up and down with each request.
-    metrics.in_flight.set_function(lambda: len(pipeline.running))
     warnings: dict[str, str] = {}
     accounts = Accounts(settings, CodeBook(database), redis, warnings)
+    metering = Metering(accounts, database, redis, *place)
+    limits = Limits(accounts, metering.counts, prices)
+    pipeline = Pipeline(
+        router,
+        walker,
+        recorder,
+        message_limit=settings.server.message_limit,
+        admission=limits,
+    )
+    # Read when it is scraped, instead of counted up and down with each request.
+    metrics.in_flight.set_function(lambda: len(pipeline.running))
     keeper = FeedbackKeeper(settings.feedback, database)
     keeper.counted = lambda value, tier: metrics.feedback.labels(value, tier).inc()
     recorder.listeners.append(keeper.settled)
@@ -188,6 +211,8 @@ def _services(
         metrics=metrics,
         rests=rests,
         accounts=accounts,
+        limits=limits,
+        metering=metering,
         identity=Identity(accounts),
         warnings=warnings,
         feedback=keeper,

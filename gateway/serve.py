@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from gateway.accounts.board import Board
 from gateway.app import build_app, build_runner
 from gateway.environment import Read, folders
 from gateway.monitor import logs
@@ -45,6 +46,8 @@ class Post:
     """Prints the plan."""
     ready: Callable[[], None] = lambda: None
     """Called when it listens."""
+    board: Board | None = None
+    """Where the workers count their callers together."""
 
 
 async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
@@ -77,7 +80,9 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
         tell()
 
     lines = logs.start(settings.log, number=post.number)
-    app = build_app(settings, environment, looked if post.tells else None, lines.access)
+    app = build_app(
+        settings, environment, looked if post.tells else None, lines.access, post.board, post.number
+    )
     traces = traces_of(environment)
     if traces is not None:
         app.middlewares.append(traces.middleware())

@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 
 from gateway.accounts.accounts import Accounts
 from gateway.accounts.identity import Identity
+from gateway.accounts.limits import Limits
+from gateway.accounts.metering import Metering
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
 from gateway.engine.ports import Provider
@@ -81,6 +83,8 @@ class Services:
     metrics: Metrics
     rests: CooldownTable
     accounts: Accounts
+    limits: Limits
+    metering: Metering
     identity: Identity
     feedback: FeedbackKeeper
     origins: Origins

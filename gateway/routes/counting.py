@@ -14,6 +14,7 @@ from dialects import reading
 from dialects.anthropic import AnthropicDialect
 from dialects.gemini import GeminiDialect
 from gateway.engine.estimate import estimate
+from gateway.routes.admitted import admitted
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import target_of
 from gateway.services import SERVICES
@@ -45,7 +46,15 @@ async def gemini(request: web.Request, model: str) -> web.Response:
 
 
 async def _counted(request: web.Request, question: ChatRequest, field: str) -> web.Response:
-    target_of(request.app[SERVICES], question.model)
+    ticket = await admitted(request, anthropic=field == "input_tokens")
+    try:
+        target = target_of(request.app[SERVICES], question.model)
+        if ticket is not None and target is not None:
+            ticket.check(question.model, (target,))
+    finally:
+        if ticket is not None:
+            # It costs a request and no tokens.
+            ticket.settle(())
     counted: Json = {field: estimate(question)}
     return web.Response(
         body=orjson.dumps(counted),

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from chat.errors import BadRequest, Draining, GatewayError
 from chat.events import Usage
-from chat.request import Json
+from chat.request import ChatRequest, Json, Message, Text
 from chat.trace import Trace
 from dialects import reading
 from dialects.gemini.spelling import camel
@@ -21,6 +21,7 @@ from gateway.engine.attempt import Attempt
 from gateway.engine.ports import Settlement
 from gateway.engine.routing import Plan
 from gateway.middleware import CALLER, REQUEST_ID
+from gateway.routes.admitted import admitted
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import target_of
 from gateway.services import SERVICES
@@ -139,6 +140,7 @@ async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) ->
     walker = services.pipeline.walker
     attempts: list[Attempt] = []
     outcome, failure = "cancelled", None
+    ticket = await admitted(request)
 
     async def ask(attempt: Attempt) -> Embeddings:
         answer = await provider.embed(asked, target.model)
@@ -146,6 +148,10 @@ async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) ->
         return answer
 
     try:
+        if ticket is not None:
+            held = ticket.hold(_as_question(asked), (target,), 0)
+            if held is not None:
+                await held
         attempt, answer = await walker.commit(
             Plan((target,)), ask, trace, attempts, stream=False, began=began
         )
@@ -169,6 +175,14 @@ async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) ->
                 attempts=attempts,
             )
         )
+        if ticket is not None:
+            ticket.settle(attempts)
+
+
+def _as_question(asked: EmbeddingRequest) -> ChatRequest:
+    """For whoever counts its tokens. A token's number stands for a byte."""
+    texts = (text if isinstance(text, str) else "." * len(text) for text in asked.inputs)
+    return ChatRequest(asked.model, tuple(Message("user", (Text(text),)) for text in texts))
 
 
 def _openai_inputs(body: Mapping[str, Json]) -> tuple[str | list[int], ...]:

@@ -52,8 +52,15 @@ class Database:
 
                 async with self.begin() as connection:
                     await connection.run_sync(METADATA.create_all)
-            elif await self._revision() != HEAD:
-                await self._migrate()
+            elif self._path is None:
+                await self._up_to_date()
+            else:
+                # One process at a time: also the change to WAL, which waits for nobody.
+                lock = await asyncio.to_thread(_locked, self._path)
+                try:
+                    await self._up_to_date()
+                finally:
+                    lock.close()
         except (DBAPIError, OSError) as fault:
             raise StoreError(f"store.database: {_words(fault)}") from None
 
@@ -71,6 +78,10 @@ class Database:
         """A connection that only reads, without a transaction around its statements."""
         async with self._turn, self.engine.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def _up_to_date(self) -> None:
+        if await self._revision() != HEAD:
+            await self._migrate()
 
     async def _revision(self) -> str | None:
         async with self.read() as connection:
@@ -94,15 +105,10 @@ class Database:
             command.upgrade(config, "head")
 
         # One process migrates a database at a time; the next one finds it done.
-        lock = await asyncio.to_thread(_locked, self._path) if self._path else None
-        try:
-            async with self.engine.begin() as connection:
-                if not self.is_sqlite:
-                    await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
-                await connection.run_sync(upgrade)
-        finally:
-            if lock is not None:
-                lock.close()
+        async with self.engine.begin() as connection:
+            if not self.is_sqlite:
+                await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            await connection.run_sync(upgrade)
 
 
 def _locked(path: Path) -> IO[str]:
