@@ -28,9 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier import embedding
+from classifier.curves import Curve
 from classifier.scorer import Scorer
 
-FORMAT = 1
+FORMAT = 2
 CARD, ARRAYS, REFERENCE = "card.json", "model.npz", "model.joblib"
 LIBRARIES = ("numpy", "scikit-learn", "joblib", "tokenizers", "wordllama")
 TOLERANCE = 1e-4
@@ -67,7 +68,7 @@ class Artefact:
     card: dict[str, Any]
     scorer: Scorer
     arrays: dict[str, NDArray[Any]]
-    quantiles: NDArray[np.float64]
+    shares: Curve
     digest: str
 
     @property
@@ -88,8 +89,7 @@ class Artefact:
 
     def percentile(self, score: float) -> float:
         """The share, 0..1, of reference prompts whose score is lower."""
-        shares = np.linspace(0.0, 1.0, len(self.quantiles))
-        return float(np.interp(score, self.quantiles, shares))
+        return self.shares(score)
 
 
 def load(folder: Path) -> Artefact:
@@ -108,7 +108,9 @@ def load(folder: Path) -> Artefact:
         ) from error
     _check_golden(folder, card, scores)
     digest = str(card["files"][ARRAYS]["sha256"])
-    return Artefact(card, scorer, arrays, np.array(card["quantiles"]), digest)
+    quantiles = [float(q) for q in card["quantiles"]]
+    shares = Curve(quantiles, np.linspace(0.0, 1.0, len(quantiles)).tolist())
+    return Artefact(card, scorer, arrays, shares, digest)
 
 
 def load_reference(folder: Path) -> Any:

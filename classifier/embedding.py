@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,16 +28,40 @@ class EmbeddingMissing(RuntimeError):
     """The package that carries the embedding, or one of its files, is not there."""
 
 
+# Words whose tokens are remembered, in a process; a word of more letters is not worth the room.
+MOST_WORDS, LONGEST_WORD = 30_000, 24
+# What the tokenizer finds before it looks at words.
+SPECIAL = ("<s>", "</s>", "<unk>")
+_SPACE = re.compile(r"(?<! ) (?! )")
+
+
 @dataclass(frozen=True)
 class Embedding:
     """A tokenizer and one float32 row for each of its tokens."""
 
     tokenizer: Tokenizer
     table: NDArray[np.float32]
+    known: dict[str, list[int]] = field(default_factory=dict, compare=False, repr=False)
 
     def tokens(self, text: str) -> NDArray[np.int64]:
-        """Token ids of a text, without special tokens; shape (n,), n may be 0."""
-        return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+        """Token ids of a text, without special tokens; shape (n,), n may be 0.
+
+        No token of this vocabulary reaches over a single space, so a text has the tokens of its
+        words, and those of common words are remembered. A test holds both ways equal, for texts
+        without a space at either end.
+        """
+        known, ids = self.known, list[int]()
+        if "<" in text and any(name in text for name in SPECIAL):
+            whole = self.tokenizer.encode(text, add_special_tokens=False).ids
+            return np.array(whole, dtype=np.int64)
+        for word in text.split(" ") if "  " not in text else _SPACE.split(text):
+            found = known.get(word)
+            if found is None:
+                found = self.tokenizer.encode(word, add_special_tokens=False).ids
+                if len(word) <= LONGEST_WORD and len(known) < MOST_WORDS:
+                    known[word] = found
+            ids += found
+        return np.array(ids, dtype=np.int64)
 
 
 def files() -> tuple[Path, Path]:

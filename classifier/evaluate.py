@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 
 from classifier import artefact, labels, measures, report
 from classifier.labels import Prompt
+from classifier.measures import shown
 from classifier.scorer import Scorer
 from classifier.settings import default_artefact
 
 Floats = NDArray[np.float64]
 SMALLEST = 10
+TOGETHER = "all known sets together"
 
 
 def default_data() -> Path:
@@ -41,6 +43,8 @@ def slices(prompts: Sequence[Prompt]) -> dict[str, list[int]]:
         unseen = prompt.benchmark in labels.WITHHELD
         name = f"{prompt.benchmark} (zero-shot)" if unseen else prompt.source
         rows.setdefault(name, []).append(i)
+        if not unseen:
+            rows.setdefault(TOGETHER, []).append(i)
     return rows
 
 
@@ -80,19 +84,30 @@ def judge(
             "task_mean": _ranks(task[rows] + 1e-9 * chance[rows], weak, best),
             "random": _ranks(chance[rows], weak, best),
             "oracle": _ranks(best - weak, weak, best),
-            "auc": round(measures.auc(score[rows], weak), 4),
+            "auc": _number(measures.auc(score[rows], weak)),
             "calibration_error": round(measures.calibration_error(score[rows], weak), 4),
+            "calibration_interval": _calibration(score[rows], weak),
         }
     return result
+
+
+def _number(value: float) -> float | None:
+    """Rounded; None where the figure does not exist, for JSON knows no nan."""
+    return None if np.isnan(value) else round(value, 4)
+
+
+def _calibration(score: Floats, small: Floats) -> list[float]:
+    low, high = measures.interval(measures.calibration_error, score, small)
+    return [round(low, 4), round(high, 4)]
 
 
 def _ranks(need: Floats, small: Floats, strong: Floats) -> dict[str, Any]:
     low, high = measures.interval(measures.apgr, need, small, strong)
     return {
-        "apgr": round(measures.apgr(need, small, strong), 4),
-        "apgr_interval": [round(low, 4), round(high, 4)],
-        "cpt50": round(measures.cpt(need, small, strong, 0.5), 4),
-        "cpt80": round(measures.cpt(need, small, strong, 0.8), 4),
+        "apgr": _number(measures.apgr(need, small, strong)),
+        "apgr_interval": [_number(low), _number(high)],
+        "cpt50": _number(measures.cpt(need, small, strong, 0.5)),
+        "cpt80": _number(measures.cpt(need, small, strong, 0.8)),
     }
 
 
@@ -120,14 +135,14 @@ def table(result: dict[str, Any]) -> str:
     lines = [head, "-" * len(head)]
     for name, row in result.items():
         ours = row["router"]
-        low, high = ours["apgr_interval"]
+        interval = "-".join(shown(value) for value in ours["apgr_interval"])
         lines.append(
             f"{name:<30}{row['prompts']:>6}{row['always_local']:>7.3f}{row['always_strong']:>7.3f}"
-            f"{ours['apgr']:>7.3f}  {f'{low:.3f}-{high:.3f}':<13}"
-            f"{ours['cpt50']:>6.1%}{ours['cpt80']:>6.1%}{row['auc']:>6.2f}"
-            f"{row['calibration_error']:>6.3f}{row['prompt_length']['apgr']:>8.3f}"
-            f"{row['task_mean']['apgr']:>7.3f}"
-            f"{row['random']['apgr']:>8.3f}{row['oracle']['apgr']:>8.3f}"
+            f"{shown(ours['apgr']):>7}  {interval:<13}"
+            f"{shown(ours['cpt50'], '.1%'):>6}{shown(ours['cpt80'], '.1%'):>6}"
+            f"{shown(row['auc'], '.2f'):>6}{row['calibration_error']:>6.3f}"
+            f"{shown(row['prompt_length']['apgr']):>8}{shown(row['task_mean']['apgr']):>7}"
+            f"{shown(row['random']['apgr']):>8}{shown(row['oracle']['apgr']):>8}"
         )
     lines.append(
         "APGR: 0.5 is chance. CPT50/80: strong share that recovers 50/80 % of the gap "

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier import embedding, features, measures, model
+from classifier.experts import ExpertParameters
 from classifier.labels import Prompt
 from classifier.model import Parameters
 
@@ -192,4 +193,8 @@ def _number(value: float | None) -> str:
 
 def parameters_of(card: dict[str, Any]) -> Parameters:
     """The parameters that the card names."""
-    return replace(Parameters(), **card["parameters"])
+    named = dict(card["parameters"])
+    expert = dict(named.pop("expert"))
+    sizes = tuple(int(size) for size in expert.pop("clusters"))
+    inner = replace(ExpertParameters(clusters=sizes), **expert)
+    return replace(Parameters(expert=inner), **named)

@@ -3,7 +3,7 @@
 True of any model, for it asks the very scorer that serves. A positive move says that the part
 lifts the score, which is towards the local tier. Moves of parts do not add up to the score: parts
 work together. A word is left out of the text; a number or a view is set to what is usual in the
-artefact's golden prompts; a learner is kept out of the average. Never more than MOST scorings,
+artefact's golden prompts; a part of the model is kept out. Never more than MOST scorings,
 of at most 2,000 characters each.
 """
 
@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from classifier import embedding, features
 from classifier.artefact import Artefact
 from classifier.features import Features
-from classifier.scorer import Scorer
 
-MOST_PIECES, MOST_NUMBERS, MOST_SEARCHED, MOST_LEARNERS = 24, 16, 8, 8
+MOST_PIECES, MOST_NUMBERS, MOST_SEARCHED, PARTS = 24, 16, 8, 4
 SHOWN = 8
 FEW_WORDS, LONG_WORD = 4, 8
 NO_NEIGHBOURS = "The artefact holds no training prompts, so none can be shown."
@@ -30,11 +29,9 @@ NO_NEIGHBOURS = "The artefact holds no training prompts, so none can be shown."
 Span = tuple[int, int]
 VIEWS = {
     "surface": "its numbers: lengths, shares of characters, counts of telling words",
-    "tokens": "which tokens stand in it",
-    "meaning": "its place in the embedding",
+    "words": "its place in the embedding, rare tokens counted more",
 }
-MOST = 1 + len(VIEWS) + MOST_LEARNERS + MOST_PIECES + MOST_NUMBERS + MOST_SEARCHED
-SPREAD = "blend_spread"
+MOST = 1 + len(VIEWS) + PARTS + MOST_PIECES + MOST_NUMBERS + MOST_SEARCHED
 
 
 class _Asker:
@@ -56,10 +53,10 @@ class _Asker:
 def explain(model: Artefact, text: str) -> dict[str, Any]:
     """What moved the score of `text`, and what would give it to the other tier.
 
-    Keys: score, tier, threshold, distance (score - threshold), learners, views, features and
-    words (lists, the last two with the strongest first, each with `moves`), flip, nearest_prompts,
+    Keys: score, tier, threshold, distance (score - threshold), parts, views, features and words
+    (lists, the last two with the strongest first, each with `moves`), flip, nearest_prompts,
     scorings (how often the model was asked). `moves` is the score with the part less the score
-    without it. No learners are listed where the artefact does not average them by their spread.
+    without it.
     """
     asker = _Asker(model)
     text = features.bounded(text)
@@ -77,7 +74,7 @@ def explain(model: Artefact, text: str) -> dict[str, Any]:
         "tier": model.tier(score),
         "threshold": model.threshold,
         "distance": score - model.threshold,
-        "learners": _learners(asker, x, score),
+        "parts": _parts(asker, x, score),
         "views": _views(asker, x, usual, score),
         "features": _strongest(_numbers(asker, x, usual, spread, score)),
         "words": _strongest(words),
@@ -94,22 +91,19 @@ def _usual(model: Artefact, asker: _Asker) -> tuple[NDArray[np.float64], NDArray
     return table.mean(axis=0), table.std(axis=0) + 1e-6
 
 
-def _learners(asker: _Asker, x: Features, score: float) -> list[dict[str, Any]]:
-    """Each learner made to say what it says of the average prompt: its spread is without end."""
-    arrays = asker.model.arrays
-    spread = arrays.get(SPREAD)
-    if spread is None or spread.ndim != 2 or not 1 < len(spread) <= MOST_LEARNERS:
-        return []
+def _parts(asker: _Asker, x: Features, score: float) -> list[dict[str, Any]]:
+    """Each part of the model kept out: what the others would say without it."""
+    scored = asker.model.scorer.features(x)
+    names = {
+        "expert": f"the expert for {scored.expert or 'no set'} (trusted {scored.trust:.0%})",
+        "clusters": "the clusters of that expert",
+        "own labels": "what your own labels taught",
+    }
     rows = []
-    named = asker.model.card.get("learners")
-    if not isinstance(named, list) or len(named) != len(spread):
-        named = [f"learner {i + 1}" for i in range(len(spread))]
-    for i, name in enumerate(named):
-        silenced = spread.copy()
-        silenced[i] = np.inf
+    for part, words in names.items():
         asker.asked += 1
-        without = Scorer({**arrays, SPREAD: silenced}, asker.words).features(x).score
-        rows.append({"learner": str(name), "moves": score - float(without)})
+        without = asker.model.scorer.features(x, without=part).score
+        rows.append({"part": part, "is": words, "moves": score - float(without)})
     return rows
 
 
@@ -118,8 +112,7 @@ def _views(
 ) -> list[dict[str, Any]]:
     without = {
         "surface": replace(x, surface=usual),
-        "tokens": replace(x, rows=x.rows[:0], weights=x.weights[:0]),
-        "meaning": replace(x, meaning=np.zeros_like(x.meaning)),
+        "words": replace(x, rows=x.rows[:0]),
     }
     return [
         {"view": name, "is": VIEWS[name], "moves": score - asker.numbers(other)}
@@ -213,7 +206,7 @@ def as_text(answer: dict[str, Any]) -> str:
         f"distance {answer['distance']:+.4f}   ({answer['scorings']} scorings)"
     ]
     for title, rows, name in (
-        ("what each learner moves", answer["learners"], "learner"),
+        ("what each part of the model moves", answer["parts"], "is"),
         ("what each view moves", answer["views"], "view"),
         ("words that moved it most (+ towards local)", answer["words"], "text"),
         ("numbers that moved it most", answer["features"], "feature"),

@@ -1,6 +1,7 @@
-"""What the model sees of a prompt: its surface, its tokens, its place in the embedding.
+"""What the model sees of a prompt: its surface and its tokens, both without regard to case.
 
-One function serves training and serving, so both see the same numbers to the last bit.
+One function serves training and serving, so both see the same numbers to the last bit. Case is
+folded before anything is counted: who writes in capitals asks nothing else.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.embedding import DIMENSIONS, Embedding
+from classifier.embedding import Embedding
 
 HEAD, TAIL = 1400, 600
 LONGEST = HEAD + TAIL
 VOCABULARY = 32_000
 
-OPTION = re.compile(r"\n\(?[A-J][.):]")
+OPTION = re.compile(r"\n\(?[a-j][.):]")
 PUNCTUATION = str.maketrans(dict.fromkeys(".,;:!?\"'`()[]{}<>*/+=|\\~^%$#@&-_\n\t", " "))
 
 # Bytes of UTF-8, counted in classes. A lead byte tells the script closely enough.
 _BYTE_CLASSES: dict[str, bytes | range] = {
     "digit": b"0123456789",
-    "upper": b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    "lower": b"abcdefghijklmnopqrstuvwxyz",
+    "letter": b"abcdefghijklmnopqrstuvwxyz",
     "space": b" \t\r",
     "newline": b"\n",
     "stop": b".",
@@ -76,7 +76,11 @@ _WORDS: dict[str, str] = {
     "person": "he she his her they their him you your i my me we us",
     "options": "following statements statement correct true best answer most likely",
 }
-_WORD_SETS = tuple(frozenset(words.split()) for words in _WORDS.values())
+_SETS_OF: dict[str, list[int]] = {}
+for _i, _words in enumerate(_WORDS.values()):
+    for _word in set(_words.split()):
+        _SETS_OF.setdefault(_word, []).append(_i)
+_TELLING = frozenset(_SETS_OF)
 
 SURFACE_NAMES: tuple[str, ...] = (
     "log_characters",
@@ -91,10 +95,13 @@ SURFACE_NAMES: tuple[str, ...] = (
     "fences",
     "tokens_per_character",
     "tokens_per_word",
+    "ends_in_colon",
+    "ends_in_question",
     *(f"share_{name}" for name in _BYTE_CLASSES),
     *(f"words_{name}" for name in _WORDS),
 )
 NUMBER = re.compile(r"\d+")
+HEADS = 14
 
 
 def _byte_table() -> NDArray[np.float64]:
@@ -107,22 +114,19 @@ def _byte_table() -> NDArray[np.float64]:
 _BYTES = _byte_table()
 _CLASS = {name: i for i, name in enumerate(_BYTE_CLASSES)}
 _NEWLINE, _STOP, _QUESTION = _CLASS["newline"], _CLASS["stop"], _CLASS["question"]
-_UPPER, _LOWER = _CLASS["upper"], _CLASS["lower"]
+_LETTER = _CLASS["letter"]
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
     """One prompt as numbers.
 
-    surface: float64 (len(SURFACE_NAMES),); meaning: float32 (256,), length 1 or 0;
-    rows: int64 (k,), token ids in the order of the text; weights: float32 (k,), how often each
-    counts, which is once; options: number of answer options seen.
+    surface: float64 (len(SURFACE_NAMES),); rows: int64 (k,), token ids in the order of the text;
+    options: number of answer options seen.
     """
 
     surface: NDArray[np.float64]
-    meaning: NDArray[np.float32]
     rows: NDArray[np.int64]
-    weights: NDArray[np.float32]
     options: int
 
 
@@ -137,52 +141,44 @@ def bounded(text: str) -> str:
 
 def extract(text: str, embedding: Embedding) -> Features:
     """The features of one prompt, whatever it is made of."""
-    text = bounded(text)
-    lower = text.lower()
+    lower = bounded(text).lower()
     tokens = embedding.tokens(lower)
-    options = len(OPTION.findall(text))
-    return Features(
-        _surface(text, lower, tokens.size, options),
-        _meaning(tokens, embedding),
-        tokens,
-        np.ones(tokens.size, dtype=np.float32),
-        options,
-    )
+    options = len(OPTION.findall(lower))
+    return Features(_surface(lower, tokens.size, options), tokens, options)
 
 
-def _surface(text: str, lower: str, tokens: int, options: int) -> NDArray[np.float64]:
+def _surface(text: str, tokens: int, options: int) -> NDArray[np.float64]:
     raw = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)
     counts = np.bincount(raw, minlength=256) @ _BYTES
     characters = len(text) or 1
-    found = lower.translate(PUNCTUATION).split()
+    found = text.translate(PUNCTUATION).split()
     words = len(found) or 1
     distinct = set(found)
-    head = np.array(
-        [
-            characters,
-            words,
-            counts[_NEWLINE],
-            options,
-            len(NUMBER.findall(text)),
-            counts[_QUESTION],
-            counts[_STOP],
-        ]
-    )
     row = np.empty(len(SURFACE_NAMES))
-    np.log1p(head, out=row[:7])
-    row[7] = min((counts[_UPPER] + counts[_LOWER]) / words, 20.0)
-    row[8] = len(distinct) / words
-    row[9] = min(text.count("```"), 4)
-    row[10] = tokens / characters
-    row[11] = min(tokens / words, 20.0)
-    shares = len(_BYTE_CLASSES)
-    row[12 : 12 + shares] = counts[:shares] / characters
-    row[12 + shares :] = [min(len(distinct & members), 5) for members in _WORD_SETS]
+    row[:7] = (
+        characters,
+        words,
+        counts[_NEWLINE],
+        options,
+        len(NUMBER.findall(text)),
+        counts[_QUESTION],
+        counts[_STOP],
+    )
+    np.log1p(row[:7], out=row[:7])
+    row[7:HEADS] = (
+        min(counts[_LETTER] / words, 20.0),
+        len(distinct) / words,
+        min(text.count("```"), 4),
+        tokens / characters,
+        min(tokens / words, 20.0),
+        text.endswith(":"),
+        text.endswith("?"),
+    )
+    shares = HEADS + len(_BYTE_CLASSES)
+    row[HEADS:shares] = counts[:-1] / characters
+    row[shares:] = 0.0
+    for word in distinct & _TELLING:
+        for i in _SETS_OF[word]:
+            row[shares + i] += 1.0
+    np.minimum(row[shares:], 5.0, out=row[shares:])
     return row
-
-
-def _meaning(tokens: NDArray[np.int64], embedding: Embedding) -> NDArray[np.float32]:
-    if not tokens.size:
-        return np.zeros(DIMENSIONS, dtype=np.float32)
-    total = embedding.table.take(tokens, axis=0).sum(axis=0)
-    return np.asarray(total / (np.sqrt(total @ total) + 1e-9), dtype=np.float32)

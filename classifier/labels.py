@@ -10,14 +10,15 @@ import csv
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier import word_problems
 from classifier.domains import domain_of
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -47,6 +48,19 @@ TIERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 # What we hold of our own prompts: (small, strong, mean of a pool).
 OWN_SCORES = {"easy": (0.95, 0.98, 0.95), "hard": (0.15, 0.85, 0.35)}
+# Tokens of a usual answer to our own prompts, by kind of work: our judgement too.
+OWN_TOKENS = {
+    "chat": 40.0,
+    "code": 180.0,
+    "extraction": 60.0,
+    "knowledge": 70.0,
+    "maths": 90.0,
+    "reasoning": 90.0,
+    "science": 110.0,
+    "translation": 40.0,
+    "writing": 220.0,
+}
+HARDER = 3.0  # What a hard prompt asks for is so many times as long.
 
 
 class DataMissing(RuntimeError):
@@ -55,7 +69,10 @@ class DataMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt and how the tiers did on it; scores are means of 0..1."""
+    """One prompt and how the tiers did on it; scores are means of 0..1.
+
+    scores: by model, where each is known; tokens: of the answers, mean over models, nan if unknown.
+    """
 
     text: str
     group: str
@@ -65,6 +82,13 @@ class Prompt:
     small: float
     strong: float
     mean: float
+    scores: Mapping[str, float] = field(default_factory=dict, compare=False)
+    tokens: float = float("nan")
+
+    @property
+    def set(self) -> str:
+        """The data set: a benchmark of a source."""
+        return f"{self.source}/{self.benchmark}"
 
 
 def group_of(text: str) -> str:
@@ -86,11 +110,27 @@ def own_prompts(name: str = "own.tsv") -> list[tuple[str, str, str]]:
 
 
 def own() -> list[Prompt]:
-    """Our own everyday prompts, with the tier that we hold to be right."""
-    return [
-        Prompt(text, group_of(text), OWN, OWN, domain, *OWN_SCORES[tier])
+    """Our own everyday prompts and word problems, with the scores that we hold to be right."""
+    everyday = [
+        Prompt(
+            text,
+            group_of(text),
+            OWN,
+            OWN,
+            domain,
+            *OWN_SCORES[tier],
+            tokens=OWN_TOKENS[domain] * (HARDER if tier == "hard" else 1.0),
+        )
         for tier, domain, text in own_prompts()
     ]
+    name = word_problems.SOURCE
+    for steps, text in word_problems.problems():
+        small, strong = word_problems.scores(steps)
+        mean, tokens = (small + strong) / 2, word_problems.answer_tokens(steps)
+        everyday.append(
+            Prompt(text, group_of(text), name, name, "maths", small, strong, mean, {}, tokens)
+        )
+    return everyday
 
 
 def manifest(folder: Path) -> list[dict[str, Any]]:
@@ -130,8 +170,11 @@ def _read(path: Path) -> Iterator[Prompt]:
         texts = [query or text for query, text in zip(columns["query"], texts, strict=True)]
     first: dict[str, int] = {}
     scores: dict[str, dict[str, float]] = defaultdict(dict)
+    tokens: dict[str, list[float]] = defaultdict(list)
     for i, key in enumerate(columns["prompt_id"]):
         first.setdefault(key, i)
+        if "out_tokens" in columns and columns["out_tokens"][i]:
+            tokens[key].append(columns["out_tokens"][i])
         if columns["score"][i] is not None:
             scores[key][columns["model"][i]] = columns["score"][i]
     for key, i in first.items():
@@ -148,6 +191,8 @@ def _read(path: Path) -> Iterator[Prompt]:
                 float(np.mean(local)),
                 float(np.mean(best)),
                 float(np.mean(list(row.values()))),
+                row,
+                float(np.median(tokens[key])) if tokens[key] else float("nan"),
             )
 
 

@@ -14,6 +14,11 @@ from sklearn.metrics import roc_auc_score
 Floats = NDArray[np.float64]
 
 
+def shown(value: float | None, style: str = ".3f") -> str:
+    """A figure as text; a dash where there is none."""
+    return "-" if value is None or np.isnan(value) else format(value, style)
+
+
 def recovered(need: Floats, small: Floats, strong: Floats) -> Floats:
     """PGR at 0, 1, ... n prompts to the strong model, the neediest first; nan without a gap."""
     gap = (strong - small)[np.argsort(-need, kind="stable")]

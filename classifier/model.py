@@ -1,48 +1,47 @@
 """The estimators, fitted with scikit-learn, and the pipeline that joins them.
 
-Two heads order prompts. Both predict how much a strong model gains over a small one, centred
-within each data set so that no set's level is learnt. One learns from all prompts and serves those
-that offer answer options, as most labelled prompts do. The other learns from open prompts alone,
-each benchmark with the same say: of the heads tried leave-one-benchmark-out it was the one that
-stayed above chance on average, where a head of difficulty did not.
-A third head says how well small models do on this kind of work: the mean of the data set that the
-prompt looks like. It moves whole kinds, not the order within one, and is given little weight.
-Three calibration curves, one for each form of prompt, make the score a probability and keep the
-order within a form.
+A prompt that looks like one of the labelled sets is judged by that set's expert. Any other is
+judged by a base that has learnt, over all sets, how much a strong model gains over a small one:
+centred within each set, so that no set's level is learnt. One base head has seen all prompts and
+serves those with answer options; the other has seen open prompts alone and serves the rest: of the
+heads tried leave-one-benchmark-out it was the best one there. A gate, logistic regression over the
+sets, says which expert a prompt is for, and how far to trust it; in between both count.
+
+Further heads say the kind of work, the length of the answer, and how well each known model does.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans
-from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from classifier import embedding
+from classifier import embedding, word_problems
+from classifier.experts import Expert, ExpertParameters, calibrate, fit_expert
 from classifier.features import VOCABULARY, Features
 from classifier.labels import OWN, Prompt, centred, weights
 
 Floats = NDArray[np.float64]
 
-TARGETS = ("gain", "open", "level")
-LEARNERS = ("dense", "surface", "trees")
-# How much each learner (row) counts in each target (column).
-SHARES = np.array([[2 / 3, 0.5, 2 / 3], [0.0, 0.5, 0.0], [1 / 3, 0.0, 1 / 3]])
 SURFACE_SCALE = 0.15
 CLUSTER_SCALE = 0.03
 CLIP = 4.0
 FOLDS = 5
 TIE_BREAK = 0.004
-# From how many answer options on a prompt has another form, and with it a calibration of its own.
+# From how many answer options on a prompt has another form, and with it a curve of its own.
 FORMS = (2, 6)
+# The gate's probability from which on an expert begins to count, and from which he alone does.
+TRUST = (0.6, 0.9)
+DISTANCES = 201
+LONGEST_ANSWER = 10.0
 
 
 @dataclass(frozen=True)
@@ -52,50 +51,42 @@ class Parameters:
     seed: int = 0
     dense_alpha: float = 3.0
     rarity: float = 1e-3
-    tree_count: int = 80
-    tree_depth: int = 4
     cluster_count: int = 96
     domain_c: float = 3.0
-    level_near: float = 0.2
-    level_far: float = 0.4
-    own_weight: float = 2.0
+    gate_c: float = 3.0
+    length_alpha: float = 3.0
+    models_alpha: float = 100.0
     own_open_weight: float = 4.0
     pair_weight: float = 4.0
     noisy_weight: float = 0.5
-    calibration_bins: int = 40
-    far_quantile: float = 0.995
+    far_share: float = 0.005
+    smallest_expert: int = 100
+    smallest_model: int = 300
+    expert: ExpertParameters = field(default_factory=ExpertParameters)
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Many prompts: surface (n, s), meaning (n, 256), tokens (n, VOCABULARY), options (n,)."""
+    """Many prompts: surface (n, s), tokens (n, VOCABULARY), options (n,)."""
 
     surface: Floats
-    meaning: NDArray[np.float32]
     tokens: csr_matrix
     options: NDArray[np.int64]
 
     def __getitem__(self, rows: NDArray[Any]) -> Matrix:
-        return Matrix(self.surface[rows], self.meaning[rows], self.tokens[rows], self.options[rows])
+        return Matrix(self.surface[rows], self.tokens[rows], self.options[rows])
 
 
 def matrix(features: Sequence[Features]) -> Matrix:
     """Stack the features of single prompts."""
     ends = np.cumsum([0, *(f.rows.size for f in features)])
+    rows = np.concatenate([f.rows for f in features])
     tokens = csr_matrix(
-        (
-            np.concatenate([f.weights for f in features]),
-            np.concatenate([f.rows for f in features]),
-            ends,
-        ),
-        shape=(len(features), VOCABULARY),
+        (np.ones(rows.size, dtype=np.float32), rows, ends), shape=(len(features), VOCABULARY)
     )
     tokens.sum_duplicates()
     return Matrix(
-        np.array([f.surface for f in features]),
-        np.array([f.meaning for f in features]),
-        tokens,
-        np.array([f.options for f in features]),
+        np.array([f.surface for f in features]), tokens, np.array([f.options for f in features])
     )
 
 
@@ -111,76 +102,112 @@ class Scale:
     spread: Floats
     rarity: NDArray[np.float32]
 
-    def standard(self, surface: Floats) -> Floats:
-        return np.clip((surface - self.mean) / self.spread, -CLIP, CLIP)
+    def surface(self, x: Matrix) -> Floats:
+        standard = np.clip((x.surface - self.mean) / self.spread, -CLIP, CLIP)
+        return np.asarray(standard * SURFACE_SCALE)
 
-    def salient(self, x: Matrix) -> Floats:
+    def words(self, x: Matrix) -> Floats:
         """The place in the embedding with rare tokens counted more; length 1 or 0."""
         total = np.asarray(x.tokens.multiply(self.rarity[None]).tocsr() @ embedding.load().table)
         return np.asarray(total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-9), float)
 
-    def dense(self, x: Matrix) -> Floats:
-        return np.hstack([self.standard(x.surface) * SURFACE_SCALE, x.meaning, self.salient(x)])
+    def seen(self, x: Matrix) -> Floats:
+        """Surface and words side by side: what all heads see."""
+        return np.asarray(np.hstack([self.surface(x), self.words(x)]))
 
-    def place(self, x: Matrix) -> NDArray[np.float32]:
-        standard = self.standard(x.surface) * CLUSTER_SCALE
-        return np.hstack([x.meaning, standard.astype(np.float32)])
+
+def fit_scale(x: Matrix, rarity: float) -> Scale:
+    """Means, spreads and rarities of the training prompts."""
+    counted = np.asarray(x.tokens.sum(axis=0)).ravel()
+    rare = rarity / (rarity + counted / counted.sum())
+    return Scale(x.surface.mean(axis=0), x.surface.std(axis=0) + 1e-6, rare.astype(np.float32))
 
 
 @dataclass
-class Learners:
-    """The learners of all targets, in scikit-learn's own objects; one a target."""
+class Base:
+    """The two heads of any prompt, in units of their spread, and a pair of curves for each form."""
 
-    scale: Scale
-    dense: list[Ridge]
-    surface: list[Ridge]
-    trees: list[HistGradientBoostingRegressor]
+    heads: list[Ridge]
+    plain: list[Ridge]
+    spread: Floats
+    small: list[IsotonicRegression]
+    gain: list[IsotonicRegression]
 
-    def predict(self, x: Matrix) -> Floats:
-        """Shape (learners, prompts, targets)."""
-        dense = self.scale.dense(x)
-        surface = dense[:, : x.surface.shape[1]]
-        return np.stack(
-            [
-                np.stack([head.predict(dense) for head in self.dense], axis=1),
-                np.stack([head.predict(surface) for head in self.surface], axis=1),
-                np.stack([tree.predict(x.surface) for tree in self.trees], axis=1),
-            ]
-        )
+    def predict(self, seen: Floats, surfaces: int) -> Floats:
+        """(4, n): gain and open of all that is seen, then of the surface."""
+        rows = [head.predict(seen) for head in self.heads]
+        return np.stack(rows + [head.predict(seen[:, :surfaces]) for head in self.plain])
+
+    def need(self, predicted: Floats, options: NDArray[np.int64]) -> Floats:
+        """Half of each pair; options decide which head counts."""
+        units = predicted / self.spread[:, None]
+        both = np.where(options >= FORMS[0], units[0] + units[2], units[1] + units[3]) / 2.0
+        return np.asarray(both, dtype=float)
 
 
 @dataclass
 class Model:
     """The whole fitted pipeline: the reference that the fast scorer must equal."""
 
-    learners: Learners
-    offset: Floats
-    spread: Floats
-    calibrators: list[IsotonicRegression]
+    scale: Scale
+    base: Base
+    experts: list[Expert]
+    gate: LogisticRegression | None
     domain: LogisticRegression
+    length: Ridge
+    models: dict[str, Ridge]
     clusters: KMeans
-    far: float
-    levels: tuple[float, float]
+    distances: Floats
 
-    def need(self, x: Matrix) -> Floats:
-        """How much a prompt needs the strong model, in no unit; higher is more."""
-        predicted = self.learners.predict(x)
-        return gated(predicted, self.offset, self.spread, x.options, self.levels)
+    @property
+    def surfaces(self) -> int:
+        return len(self.scale.mean)
+
+    def estimate(self, x: Matrix) -> tuple[Floats, Floats]:
+        """(score, gain): the small model's calibrated chance 0..1, and what the strong one adds."""
+        seen = self.scale.seen(x)
+        need = self.base.need(self.base.predict(seen, self.surfaces), x.options)
+        forms = form(x.options)
+        rows = np.arange(len(need))
+        score = np.stack([c.predict(-need) for c in self.base.small])[forms, rows]
+        gain = np.stack([c.predict(need) for c in self.base.gain])[forms, rows]
+        who, trust = self.gated(seen)
+        for i, expert in enumerate(self.experts):
+            here = np.flatnonzero((who == i) & (trust > 0))
+            if not here.size:
+                continue
+            own, t = expert.need(seen[here]), trust[here]
+            score[here] += t * (expert.small.predict(-own) - score[here])
+            gain[here] += t * (expert.gain.predict(own) - gain[here])
+            need[here] += t * (own - need[here])
+        return settled(score, need), gain
+
+    def gated(self, seen: Floats) -> tuple[NDArray[np.int64], Floats]:
+        """Which expert each prompt is for, and how much he counts, 0..1."""
+        if self.gate is None:
+            return np.zeros(len(seen), dtype=np.int64), np.zeros(len(seen))
+        likely = self.gate.predict_proba(seen)
+        low, high = TRUST
+        trust = np.clip((likely.max(axis=1) - low) / (high - low), 0.0, 1.0)
+        return likely.argmax(axis=1), trust
 
     def score(self, x: Matrix) -> Floats:
         """The calibrated probability that the small model answers well, 0..1."""
-        need = self.need(x)
-        forms = form(x.options)
-        curves = np.stack([curve.predict(-need) for curve in self.calibrators])
-        return settled(curves[forms, np.arange(len(need))], need)
+        return self.estimate(x)[0]
 
     def domains(self, x: Matrix) -> Floats:
         """Probabilities of the kinds of work, shape (n, kinds)."""
-        return np.asarray(self.domain.predict_proba(self.learners.scale.dense(x)), dtype=float)
+        return np.asarray(self.domain.predict_proba(self.scale.seen(x)), dtype=float)
 
-    def out_of_distribution(self, x: Matrix) -> NDArray[np.bool_]:
-        """Whether a prompt lies farther from every centre than nearly all training prompts."""
-        return distance(self.clusters, self.learners.scale.place(x)) > self.far
+    def lengths(self, x: Matrix) -> Floats:
+        """Tokens that an answer is expected to have."""
+        logs = np.clip(self.length.predict(self.scale.seen(x)), 0.0, LONGEST_ANSWER)
+        return np.asarray(np.expm1(logs))
+
+    def sure(self, x: Matrix) -> Floats:
+        """The share of training prompts at least as far from every centre, 0..1."""
+        far = distance(self.clusters, place(self.scale.seen(x), self.surfaces))
+        return 1.0 - np.interp(far, self.distances, np.linspace(0.0, 1.0, DISTANCES))
 
 
 def form(options: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -188,88 +215,22 @@ def form(options: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.searchsorted(FORMS, options, side="right")
 
 
-def distance(clusters: KMeans, place: NDArray[np.float32]) -> Floats:
+def place(seen: Floats, surfaces: int) -> NDArray[np.float32]:
+    """Where prompts lie, for the clusters that know the training prompts' whereabouts."""
+    near = seen.copy()
+    near[:, :surfaces] *= CLUSTER_SCALE / SURFACE_SCALE
+    return near.astype(np.float32)
+
+
+def distance(clusters: KMeans, at: NDArray[np.float32]) -> Floats:
     """Distance of each prompt to the nearest centre."""
-    return np.asarray(clusters.transform(place).min(axis=1), dtype=float)
-
-
-def gated(
-    predicted: Floats,
-    offset: Floats,
-    spread: Floats,
-    options: NDArray[np.int64],
-    levels: tuple[float, float],
-) -> Floats:
-    """Average the learners in units of their spread; options decide which head counts."""
-    units = (predicted - offset[:, None, :]) / spread[:, None, :]
-    blended = np.einsum("lnt,lt->nt", units, SHARES)
-    near, far = blended[:, 0] + levels[0] * blended[:, 2], blended[:, 1] + levels[1] * blended[:, 2]
-    return np.asarray(np.where(options >= 2, near, far), dtype=float)
+    return np.asarray(clusters.transform(at).min(axis=1), dtype=float)
 
 
 def settled(probability: Floats, need: Floats) -> Floats:
     """Break the ties of the isotonic steps, so that a share asked for can be given."""
-    return np.asarray((1.0 - TIE_BREAK) * probability + TIE_BREAK / (1.0 + np.exp(need)))
-
-
-def _row_weights(prompts: Sequence[Prompt], x: Matrix, parameters: Parameters) -> Floats:
-    """(n, 3), a column a target: 1/sqrt(n) by source; by benchmark, open prompts only, for `open`.
-
-    The published pair counts more for it is the very question; the set with format failures less.
-    """
-    sources = [p.source for p in prompts]
-    factor = {
-        OWN: parameters.own_weight,
-        "routellm_mmlu1531": parameters.pair_weight,
-        "llmrouter_9m": parameters.noisy_weight,
-    }
-    usual = weights(sources) * np.array([factor.get(source, 1.0) for source in sources])
-    opened = weights([_set(p) for p in prompts]) * (x.options < 2)
-    opened *= np.array([parameters.own_open_weight if s == OWN else 1.0 for s in sources])
-    return np.stack([usual, opened, usual], axis=1)
-
-
-def _set(prompt: Prompt) -> str:
-    return f"{prompt.source}/{prompt.benchmark}"
-
-
-def targets(prompts: Sequence[Prompt]) -> Floats:
-    """(n, 3): the gain twice, centred within its set; the share that small models fail there."""
-    gain = centred(np.array([p.strong - p.small for p in prompts]), [_set(p) for p in prompts])
-    kinds = [_set(p) + (f" {p.small:.1f}" if p.source == OWN else "") for p in prompts]
-    failed = np.array([1.0 - p.small for p in prompts])
-    return np.stack([gain, gain, failed - centred(failed, kinds)], axis=1)
-
-
-def fit_learners(x: Matrix, y: Floats, w: Floats, parameters: Parameters) -> Learners:
-    """Fit the learners on rows x with targets y and weights w, both (n, targets)."""
-    seen = np.asarray(x.tokens.sum(axis=0)).ravel()
-    rarity = parameters.rarity / (parameters.rarity + seen / seen.sum())
-    scale = Scale(x.surface.mean(axis=0), x.surface.std(axis=0) + 1e-6, rarity.astype(np.float32))
-    dense = scale.dense(x)
-    surface = dense[:, : x.surface.shape[1]]
-    heads: list[Ridge] = []
-    plain: list[Ridge] = []
-    trees: list[HistGradientBoostingRegressor] = []
-    for target, weight in zip(y.T, w.T, strict=True):
-        rows = np.flatnonzero(weight > 0)
-        if not rows.size:
-            rows = np.arange(len(y))
-        mean = weight[rows] / max(weight[rows].mean(), 1e-12)
-        heads.append(Ridge(alpha=parameters.dense_alpha).fit(dense[rows], target[rows], mean))
-        plain.append(Ridge(alpha=parameters.dense_alpha).fit(surface[rows], target[rows], mean))
-        trees.append(
-            HistGradientBoostingRegressor(
-                max_iter=parameters.tree_count,
-                max_depth=parameters.tree_depth,
-                learning_rate=0.08,
-                min_samples_leaf=40,
-                l2_regularization=5.0,
-                early_stopping=False,
-                random_state=parameters.seed,
-            ).fit(x.surface[rows], target[rows], sample_weight=mean)
-        )
-    return Learners(scale, heads, plain, trees)
+    inside = np.clip(probability, 0.0, 1.0)
+    return np.asarray((1.0 - TIE_BREAK) * inside + TIE_BREAK / (1.0 + np.exp(need)))
 
 
 def fold_of(group: str) -> int:
@@ -277,55 +238,162 @@ def fold_of(group: str) -> int:
     return hashlib.sha256(group.encode()).digest()[1] % FOLDS
 
 
-def fit(prompts: Sequence[Prompt], x: Matrix, parameters: Parameters, tell: Any) -> Model:
-    """Fit everything; blend and calibration see only predictions made without the row's group."""
-    y, w = targets(prompts), _row_weights(prompts, x, parameters)
-    levels = parameters.level_near, parameters.level_far
-    folds = np.array([fold_of(p.group) for p in prompts])
-    unseen = np.zeros((len(LEARNERS), len(prompts), len(TARGETS)))
-    for fold in range(FOLDS):
-        tell(f"fold {fold + 1} of {FOLDS}")
+def _weights(prompts: Sequence[Prompt], x: Matrix, parameters: Parameters) -> Floats:
+    """(n, 2): 1/sqrt(n) by source; and by set, open prompts only, for the open head.
+
+    The published pair counts more for it is the very question; the set with format failures less.
+    """
+    sources = [p.source for p in prompts]
+    factor = {
+        "routellm_mmlu1531": parameters.pair_weight,
+        "llmrouter_9m": parameters.noisy_weight,
+    }
+    usual = weights(sources) * np.array([factor.get(source, 1.0) for source in sources])
+    opened = weights([p.set for p in prompts]) * (x.options < FORMS[0])
+    ours = np.array([s in (OWN, word_problems.SOURCE) for s in sources])
+    opened *= np.where(ours, parameters.own_open_weight, 1.0)
+    return np.stack([usual, opened], axis=1)
+
+
+def _ridges(seen: Floats, gain: Floats, w: Floats, alpha: float) -> list[Ridge]:
+    """A ridge for each column of weights; all rows count alike where a column has none."""
+    made = []
+    for column in w.T:
+        rows = np.flatnonzero(column > 0)
+        rows = rows if rows.size else np.arange(len(gain))
+        mean = column[rows] / max(column[rows].mean(), 1e-12)
+        made.append(Ridge(alpha=alpha, fit_intercept=False).fit(seen[rows], gain[rows], mean))
+    return made
+
+
+def _fit_base(
+    prompts: Sequence[Prompt],
+    seen: Floats,
+    x: Matrix,
+    folds: NDArray[np.int64],
+    parameters: Parameters,
+) -> Base:
+    """Curves and spreads see only predictions made without the row's group."""
+    w, surfaces, alpha = (
+        _weights(prompts, x, parameters),
+        x.surface.shape[1],
+        parameters.dense_alpha,
+    )
+    gain = centred(np.array([p.strong - p.small for p in prompts]), [p.set for p in prompts])
+
+    def made(rows: NDArray[np.int64]) -> Base:
+        dense = _ridges(seen[rows], gain[rows], w[rows], alpha)
+        plain = _ridges(seen[rows][:, :surfaces], gain[rows], w[rows], alpha)
+        return Base(dense, plain, np.ones(4), [], [])
+
+    unseen = np.zeros((4, len(prompts)))
+    for fold in np.unique(folds):
         away, here = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        if here.size:
-            part = fit_learners(x[away], y[away], w[away], parameters)
-            unseen[:, here, :] = part.predict(x[here])
-    offset, spread = unseen.mean(axis=1), unseen.std(axis=1) + 1e-9
-    tell("calibration")
-    need = gated(unseen, offset, spread, x.options, levels)
-    small, forms = np.array([p.small for p in prompts]), form(x.options)
-    calibrators = []
+        if away.size:
+            unseen[:, here] = made(away).predict(seen[here], surfaces)
+    base = made(np.arange(len(prompts)))
+    base.spread = unseen.std(axis=1) + 1e-9
+    need = base.need(unseen, x.options)
+    small = np.array([p.small for p in prompts])
+    raw = np.array([p.strong - p.small for p in prompts])
+    forms = form(x.options)
     for kind in range(len(FORMS) + 1):
         rows = np.flatnonzero(forms == kind)
-        if rows.size < parameters.calibration_bins:
-            rows = np.arange(len(prompts))
-        calibrators.append(_calibrate(need[rows], small[rows], w[rows, 0], parameters))
-    tell("all folds together")
-    learners = fit_learners(x, y, w, parameters)
+        rows = rows if rows.size >= parameters.smallest_expert else np.arange(len(prompts))
+        base.small.append(calibrate(-need[rows], small[rows], w[rows, 0]))
+        base.gain.append(calibrate(need[rows], raw[rows], w[rows, 0]))
+    return base
+
+
+def _fit_models(
+    prompts: Sequence[Prompt], seen: Floats, w: Floats, parameters: Parameters
+) -> dict[str, Ridge]:
+    """A head for each model with enough scores; models scored on the same rows share a solve."""
+    rows_of: dict[str, list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        for name in prompt.scores:
+            rows_of.setdefault(name, []).append(i)
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for name, rows in sorted(rows_of.items()):
+        if len(rows) >= parameters.smallest_model:
+            alike.setdefault(tuple(rows), []).append(name)
+    heads: dict[str, Ridge] = {}
+    for same, names in alike.items():
+        at = np.array(same)
+        y = np.array([[prompts[i].scores[name] for name in names] for i in same])
+        fitted = Ridge(alpha=parameters.models_alpha).fit(seen[at], y, w[at] / w[at].mean())
+        coefficients = np.atleast_2d(fitted.coef_)
+        intercepts = np.atleast_1d(fitted.intercept_)
+        for name, coefficient, intercept in zip(names, coefficients, intercepts, strict=True):
+            head = Ridge(alpha=parameters.models_alpha)
+            head.coef_, head.intercept_ = coefficient.copy(), float(intercept)
+            head.n_features_in_ = seen.shape[1]
+            heads[name] = head
+    return dict(sorted(heads.items()))
+
+
+def fit(
+    prompts: Sequence[Prompt], x: Matrix, parameters: Parameters, tell: Callable[[str], Any]
+) -> Model:
+    """Fit everything; stacking and curves see only predictions made without the row's group."""
+    scale = fit_scale(x, parameters.rarity)
+    seen, surfaces = scale.seen(x), x.surface.shape[1]
+    folds = np.array([fold_of(p.group) for p in prompts])
+    usual = _weights(prompts, x, parameters)[:, 0]
+    tell("what holds everywhere")
+    base = _fit_base(prompts, seen, x, folds, parameters)
+    sets = np.array([p.set for p in prompts])
+    small, strong = np.array([p.small for p in prompts]), np.array([p.strong for p in prompts])
+    experts = []
+    for name in sorted(set(sets.tolist())):
+        rows = np.flatnonzero(sets == name)
+        if rows.size < parameters.smallest_expert:
+            continue
+        tell(f"expert {name}")
+        scores = small[rows], strong[rows]
+        even = np.ones(rows.size)
+        part = fit_expert(
+            name,
+            seen[rows],
+            surfaces,
+            scores,
+            even,
+            folds[rows],
+            parameters.expert,
+            parameters.seed,
+        )
+        experts.append(part)
+    tell("which expert a prompt is for")
+    known = {expert.name for expert in experts}
+    rows = np.flatnonzero(np.isin(sets, sorted(known)))
+    gate = None
+    if len(known) > 1:
+        gate = LogisticRegression(C=parameters.gate_c, max_iter=300).fit(seen[rows], sets[rows])
     tell("kinds of work")
     domain = LogisticRegression(C=parameters.domain_c, max_iter=300).fit(
-        learners.scale.dense(x), [p.domain for p in prompts], sample_weight=w[:, 0]
+        seen, [p.domain for p in prompts], sample_weight=usual
     )
-    place = learners.scale.place(x)
+    tell("lengths and models")
+    length = _fit_length(prompts, seen, sets, parameters)
+    models = _fit_models(prompts, seen, usual, parameters)
+    tell("whereabouts")
+    at = place(seen, surfaces)
     clusters = KMeans(
-        min(parameters.cluster_count, len(place)),
-        n_init=1,
-        max_iter=30,
-        random_state=parameters.seed,
-    ).fit(place, sample_weight=w[:, 0])
-    far = float(np.quantile(distance(clusters, place), parameters.far_quantile))
-    return Model(learners, offset, spread, calibrators, domain, clusters, far, levels)
-
-
-def _calibrate(
-    need: Floats, small: Floats, w: Floats, parameters: Parameters
-) -> IsotonicRegression:
-    """Isotonic regression over the means of bins of equal weight: smooth enough to rank with."""
-    order = np.argsort(need, kind="stable")
-    reached = np.cumsum(w[order])
-    edges = np.linspace(0.0, reached[-1], parameters.calibration_bins + 1)[1:-1]
-    bins = [b for b in np.split(order, np.searchsorted(reached, edges)) if b.size]
-    return IsotonicRegression(out_of_bounds="clip", y_min=0.0, y_max=1.0).fit(
-        [-np.average(need[b], weights=w[b]) for b in bins],
-        [np.average(small[b], weights=w[b]) for b in bins],
-        sample_weight=[w[b].sum() for b in bins],
+        min(parameters.cluster_count, len(at)), n_init=1, max_iter=30, random_state=parameters.seed
+    ).fit(at, sample_weight=usual)
+    distances = np.quantile(distance(clusters, at), np.linspace(0.0, 1.0, DISTANCES))
+    return Model(
+        scale, base, experts, gate, domain, length, models, clusters, np.asarray(distances)
     )
+
+
+def _fit_length(
+    prompts: Sequence[Prompt], seen: Floats, sets: NDArray[np.str_], parameters: Parameters
+) -> Ridge:
+    """The logarithm of an answer's tokens, from sets that say them, each with the same say."""
+    tokens = np.array([p.tokens for p in prompts])
+    rows = np.flatnonzero(np.isfinite(tokens))
+    if not rows.size:
+        rows, tokens = np.arange(len(prompts)), np.full(len(prompts), 100.0)
+    w = weights(sets[rows].tolist())
+    return Ridge(alpha=parameters.length_alpha).fit(seen[rows], np.log1p(tokens[rows]), w)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from classifier.measures import shown
+
 WIDTH, HEIGHT, MARGIN = 300, 220, 38
 LINES = {"router": "#0b62a4", "length": "#b8860b", "oracle": "#888888"}
 STYLE = """
@@ -68,20 +70,20 @@ def _held(held: Mapping[str, Any]) -> str:
     for name, row in held.items():
         ours, plain = row["router"], ("prompt_length", "task_mean", "random", "oracle")
         others = [row[key]["apgr"] for key in plain]
-        low, high = ours["apgr_interval"]
         cells = [
             f"{row['prompts']:,}",
             f"{row['always_local']:.3f}",
             f"{row['always_strong']:.3f}",
-            f"{ours['apgr']:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            f"{ours['cpt50']:.1%}",
-            f"{ours['cpt80']:.1%}",
-            f"{row['auc']:.2f}",
+            shown(ours["apgr"]),
+            " to ".join(shown(value) for value in ours["apgr_interval"]),
+            shown(ours["cpt50"], ".1%"),
+            shown(ours["cpt80"], ".1%"),
+            shown(row["auc"], ".2f"),
             f"{row['calibration_error']:.3f}",
-            *(f"{value:.3f}" for value in others),
+            *(shown(value) for value in others),
         ]
-        rows.append(_row(name, cells, ours["apgr"] < max(0.5, others[0], others[1])))
+        bar = max(0.5, others[0] or 0.0, others[1] or 0.0)
+        rows.append(_row(name, cells, ours["apgr"] is not None and ours["apgr"] < bar))
     names = "set,prompts,always local,always strong,APGR,95 %,CPT50,CPT80,AUC,ECE"
     return _table([*names.split(","), "length", "task mean", "random", "oracle"], rows)
 

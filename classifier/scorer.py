@@ -1,7 +1,9 @@
 """The fast scorer: the fitted numbers of a `Model`, served with numpy alone.
 
 Most of what a scikit-learn call on one prompt costs is its own checks. The arrays here come from
-the fitted estimators, travel in `model.npz` (no pickle), and give the same score to 1e-6.
+the fitted estimators, travel in `model.npz` (no pickle), and give the same score to 1e-6. All
+linear heads are one matrix, so a prompt costs one product; clusters are looked at only for the one
+expert that the gate names.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier import features
+from classifier.adapter_scorer import AdapterScorer, Judged
+from classifier.curves import Curve, curves_in
 from classifier.embedding import Embedding
 from classifier.features import Features
 
@@ -23,21 +27,38 @@ from classifier.features import Features
 SURFACE_SCALE = 0.15
 CLUSTER_SCALE = 0.03
 CLIP = 4.0
-LEVEL = 2
 TIE_BREAK = 0.004
 FORMS = (2, 6)
+TRUST = (0.6, 0.9)
+LONGEST_ANSWER = 10.0
+"""The logarithm of the most tokens that are ever foretold."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What the model says of one prompt. `score` is the small model's chance, 0..1."""
+    """What the model says of one prompt.
+
+    score: the small model's chance, 0..1; gain: what the strong one adds to it, -1..1; length: the
+    tokens of a usual answer; sure: the share of training prompts that lie at least as far out;
+    expert: whose set the prompt looks like; trust: how much that expert counts, 0..1.
+    """
 
     score: float
+    gain: float
     domain: str
     domain_probability: float
+    length: float
+    sure: float
     out_of_distribution: bool
+    expert: str
+    trust: float
+
+    @property
+    def strong(self) -> float:
+        """The strong model's chance, 0..1."""
+        return min(max(self.score + self.gain, 0.0), 1.0)
 
 
 class Scorer:
@@ -46,154 +67,176 @@ class Scorer:
     def __init__(self, arrays: Arrays, embedding: Embedding) -> None:
         self._embedding = embedding
         self._mean = arrays["surface_mean"]
-        self._inverse = 1.0 / arrays["surface_spread"]
+        self._inverse = SURFACE_SCALE / arrays["surface_spread"]
         self._rarity = arrays["rarity"]
-        self._dense = arrays["dense_coefficients"]
-        self._dense_intercept = arrays["dense_intercept"]
-        self._centres = arrays["centres"]
-        self._half_norms = arrays["centre_half_norms"]
-        self._feature = arrays["tree_feature"]
-        self._threshold = arrays["tree_threshold"]
-        self._children = arrays["tree_children"]
-        self._leaf = arrays["tree_value"]
-        self._roots = arrays["tree_roots"]
-        self._depth = int(arrays["tree_depth"])
-        self._baseline = arrays["tree_baseline"]
-        self._offset = arrays["blend_offset"]
-        self._spread = arrays["blend_spread"]
-        self._shares = arrays["blend_shares"]
-        self._levels = [float(level) for level in arrays["levels"]]
-        ends = arrays["calibration_ends"][:-1].tolist()
-        self._curves = list(
-            zip(
-                np.split(arrays["calibration_x"], ends),
-                np.split(arrays["calibration_y"], ends),
-                strict=True,
-            )
-        )
-        self._far = float(arrays["far"])
+        self._heads = arrays["heads"]
+        self._intercept = arrays["heads_intercept"]
+        if self._heads.shape[1] != len(self._mean) + embedding.table.shape[1]:
+            raise ValueError("the heads do not fit the features")
+        self._surfaces = len(self._mean)
         self._kinds = [str(name) for name in arrays["domains"]]
-        self._targets = len(self._baseline)
+        self._experts = [str(name) for name in arrays["experts"]]
+        count = len(self._experts)
+        # Rows of the heads: near, far, length, kinds of work, experts, gate.
+        self._kinds_at = slice(3, 3 + len(self._kinds))
+        self._experts_at = self._kinds_at.stop
+        self._gate_at = self._experts_at + count
+        if len(self._heads) != self._gate_at + count or len(self._intercept) != len(self._heads):
+            raise ValueError("there is not one head for each kind of work, expert and gate")
+        self._bags = _bags(arrays, count)
+        self._small = curves_in(arrays, "small", len(FORMS) + 1 + count)
+        self._gain = curves_in(arrays, "gain", len(FORMS) + 1 + count)
+        near = np.ones(self._heads.shape[1], dtype=np.float32)
+        near[: self._surfaces] = CLUSTER_SCALE / SURFACE_SCALE
+        self._centres = arrays["centres"] * near
+        self._half_norms = arrays["centre_half_norms"]
+        distances = arrays["distances"].tolist()
+        self._sure_at = Curve(distances, np.linspace(1.0, 0.0, len(distances)).tolist())
+        self._far = float(arrays["far_share"])
+        self._model_heads = arrays["model_heads"]
+        self._model_intercept = arrays["model_intercept"]
+        self.models = [str(name) for name in arrays["model_names"]]
+        if self._model_heads.shape != (len(self.models), self._heads.shape[1]):
+            raise ValueError("there is not one head for each model")
+        if len(self._model_intercept) != len(self.models):
+            raise ValueError("there is not one intercept for each model")
+        if len(self._rarity) != len(embedding.table):
+            raise ValueError("there is not one rarity for each token")
+        self._adapter = AdapterScorer.of(arrays, self._surfaces)
 
     def __call__(self, text: str) -> Scored:
         """Score one prompt of any length and any script."""
         return self.features(features.extract(text, self._embedding))
 
-    def features(self, x: Features) -> Scored:
-        """Score a prompt whose features are known."""
-        standard = np.minimum(np.maximum((x.surface - self._mean) * self._inverse, -CLIP), CLIP)
-        seen = np.concatenate((standard * SURFACE_SCALE, x.meaning, self._salient(x)))
-        heads = seen @ self._dense + self._dense_intercept
-        targets = self._targets
-        near = x.options >= 2
-        asked = [0 if near else 1, LEVEL]
-        answers = np.stack(
-            [heads[:targets][asked], heads[targets : 2 * targets][asked], self._trees(x, asked)]
-        )
-        units = (answers - self._offset[:, asked]) / self._spread[:, asked]
-        blended = (units * self._shares[:, asked]).sum(axis=0)
-        need = float(blended[0] + self._levels[0 if near else 1] * blended[1])
-        probability = float(np.interp(-need, *self._curves[bisect_right(FORMS, x.options)]))
-        score = (1.0 - TIE_BREAK) * probability + TIE_BREAK / (1.0 + math.exp(min(need, 700.0)))
-        logits = heads[2 * targets :]
-        likely = np.exp(logits - logits.max())
-        kind = int(likely.argmax())
+    def features(self, x: Features, without: str = "") -> Scored:
+        """Score a prompt whose features are known.
+
+        without: "expert", "clusters" or "own labels" leaves that part out, to explain a score.
+        """
+        seen = self._seen(x)
+        narrow = seen.astype(np.float32)
+        heads = (self._heads @ seen + self._intercept).tolist()
+        form = bisect_right(FORMS, x.options)
+        need = heads[0 if form else 1]
+        score, gain = self._small[form](-need), self._gain[form](need)
+        who, trust = self._gated(heads)
+        if without == "expert":
+            trust = 0.0
+        if trust > 0.0:
+            own = heads[self._experts_at + who]
+            if without != "clusters":
+                own += self._clusters(who, narrow[self._surfaces :])
+            at = len(FORMS) + 1 + who
+            score += trust * (self._small[at](-own) - score)
+            gain += trust * (self._gain[at](own) - gain)
+            need += trust * (own - need)
+        score = settled(score, need)
+        if self._adapter is not None and without != "own labels":
+            judged = self._adapter.judge(seen, Judged(score, gain, need))
+            score, gain = settled(judged.score, judged.need), judged.gain
+        kind, likely = _likeliest(heads[self._kinds_at])
+        sure = self._sure(narrow)
         return Scored(
             score,
+            gain,
             self._kinds[kind],
-            float(likely[kind] / likely.sum()),
-            self._distance(x, standard) > self._far,
+            likely,
+            math.expm1(min(max(heads[2], 0.0), LONGEST_ANSWER)),
+            sure,
+            sure < self._far,
+            self._experts[who] if self._experts else "",
+            trust,
         )
 
-    def _salient(self, x: Features) -> NDArray[np.float32]:
-        """The place in the embedding with rare tokens counted more; length 1 or 0."""
-        total = (self._rarity.take(x.rows) * x.weights) @ self._embedding.table.take(x.rows, axis=0)
-        return np.asarray(total / (np.sqrt(total @ total) + 1e-9), dtype=np.float32)
+    def chances(self, x: Features) -> dict[str, float]:
+        """The chance, 0..1, that each known model answers well."""
+        raw = self._model_heads @ self._seen(x) + self._model_intercept
+        return dict(zip(self.models, np.clip(raw, 0.0, 1.0).tolist(), strict=True))
 
-    def _distance(self, x: Features, standard: NDArray[np.float64]) -> float:
-        """The distance to the nearest centre."""
-        place = np.concatenate((x.meaning, (standard * CLUSTER_SCALE).astype(np.float32)))
-        squared = 2.0 * float((self._half_norms - self._centres @ place).min())
-        return math.sqrt(max(squared + float(place @ place), 0.0))
+    def whereabouts(self, x: Features) -> NDArray[np.float64]:
+        """Surface and words side by side, as all heads see them."""
+        return self._seen(x)
 
-    def _trees(self, x: Features, asked: list[int]) -> NDArray[np.float64]:
-        """Sums over all trees of the targets at once: a leaf's children are itself."""
-        surface = x.surface
-        node = self._roots[asked]
-        for _ in range(self._depth):
-            right = surface.take(self._feature.take(node)) > self._threshold.take(node)
-            node = self._children.take(2 * node + right)
-        total = self._leaf.take(node).sum(axis=1) + self._baseline[asked]
-        return np.asarray(total, dtype=np.float64)
+    def _seen(self, x: Features) -> NDArray[np.float64]:
+        seen = np.empty(self._heads.shape[1])
+        surface = seen[: self._surfaces]
+        np.multiply(x.surface - self._mean, self._inverse, out=surface)
+        np.maximum(surface, -CLIP * SURFACE_SCALE, out=surface)
+        np.minimum(surface, CLIP * SURFACE_SCALE, out=surface)
+        total = self._rarity.take(x.rows) @ self._embedding.table.take(x.rows, axis=0)
+        seen[self._surfaces :] = total / (math.sqrt(float(total @ total)) + 1e-9)
+        return seen
 
+    def _gated(self, heads: list[float]) -> tuple[int, float]:
+        """Which expert, and how much he counts."""
+        if len(self._experts) < 2:
+            return 0, 0.0
+        who, likely = _likeliest(heads[self._gate_at :])
+        return who, min(max((likely - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0), 1.0)
 
-def arrays_of(model: Any, shares: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-    """The numbers of a fitted `classifier.model.Model`, as the scorer wants them."""
-    learners = model.learners
-    centres = model.clusters.cluster_centers_.astype(np.float32)
-    feature, threshold, children, value, roots, deepest = _flat_trees(learners.trees)
-    wide = centres.astype(np.float64)
-    curves = model.calibrators
-    dense = np.stack([head.coef_ for head in learners.dense])
-    plain = np.zeros_like(dense)
-    plain[:, : len(learners.scale.mean)] = [head.coef_ for head in learners.surface]
-    heads = [*learners.dense, *learners.surface]
-    return {
-        "surface_mean": learners.scale.mean,
-        "surface_spread": learners.scale.spread,
-        "rarity": learners.scale.rarity,
-        "dense_coefficients": np.vstack([dense, plain, model.domain.coef_]).T.copy(),
-        "dense_intercept": np.concatenate(
-            [[float(head.intercept_) for head in heads], model.domain.intercept_]
-        ),
-        "centres": centres,
-        "centre_half_norms": ((wide * wide).sum(axis=1) / 2.0).astype(np.float32),
-        "tree_feature": feature,
-        "tree_threshold": threshold,
-        "tree_children": children,
-        "tree_value": value,
-        "tree_roots": roots,
-        "tree_depth": np.array(deepest),
-        "tree_baseline": np.array([float(t._baseline_prediction.item()) for t in learners.trees]),
-        "blend_offset": model.offset,
-        "blend_spread": model.spread,
-        "calibration_x": np.concatenate([c.X_thresholds_ for c in curves]).astype(np.float64),
-        "calibration_y": np.concatenate([c.y_thresholds_ for c in curves]).astype(np.float64),
-        "calibration_ends": np.cumsum([len(c.X_thresholds_) for c in curves]),
-        "far": np.array(model.far),
-        "blend_shares": shares,
-        "levels": np.array(model.levels),
-        "domains": np.array(model.domain.classes_, dtype=np.str_),
-    }
+    def _clusters(self, who: int, words: NDArray[np.float32]) -> float:
+        bag = self._bags[who]
+        return 0.0 if bag is None else bag.value(words)
+
+    def _sure(self, narrow: NDArray[np.float32]) -> float:
+        """From the distance to the nearest centre."""
+        squared = 2.0 * float((self._half_norms - self._centres @ narrow).min())
+        surface, words = narrow[: self._surfaces], narrow[self._surfaces :]
+        squared += float(surface @ surface) * (CLUSTER_SCALE / SURFACE_SCALE) ** 2
+        return self._sure_at(math.sqrt(max(squared + float(words @ words), 0.0)))
 
 
-def _flat_trees(forests: list[Any]) -> tuple[NDArray[Any], ...]:
-    """All nodes of all trees in one row of arrays; `roots` has one row a question."""
-    feature: list[int] = []
-    threshold: list[float] = []
-    children: list[int] = []
-    value: list[float] = []
-    roots: list[list[int]] = []
-    deepest = 0
-    for forest in forests:
-        starts = []
-        for (tree,) in forest._predictors:
-            start = len(feature)
-            starts.append(start)
-            for place, node in enumerate(tree.nodes):
-                here, leaf = start + place, bool(node["is_leaf"])
-                feature.append(0 if leaf else int(node["feature_idx"]))
-                threshold.append(np.inf if leaf else float(node["num_threshold"]))
-                left, right = (here, here) if leaf else (int(node["left"]), int(node["right"]))
-                children.extend((left, right) if leaf else (start + left, start + right))
-                value.append(float(node["value"]) if leaf else 0.0)
-                deepest = max(deepest, int(node["depth"]))
-        roots.append(starts)
-    return (
-        np.array(feature),
-        np.array(threshold),
-        np.array(children),
-        np.array(value),
-        np.array(roots),
-        np.array(deepest),
-    )
+@dataclass(frozen=True, slots=True)
+class Bag:
+    """The clusters of one expert: each centre with what its cluster adds to the need."""
+
+    sizes: list[int]
+    centres: NDArray[np.float32]
+    half_norms: NDArray[np.float32]
+    values: list[float]
+
+    def value(self, words: NDArray[np.float32]) -> float:
+        """The mean over the bag of the nearest centre's value."""
+        far = self.half_norms - self.centres @ words
+        total, start = 0.0, 0
+        for size in self.sizes:
+            total += self.values[start + int(far[start : start + size].argmin())]
+            start += size
+        return total / len(self.sizes)
+
+
+def _bags(arrays: Arrays, count: int) -> list[Bag | None]:
+    """The bags of all experts; None for one who has too few prompts for clusters."""
+    whole = arrays["bag_centres"].astype(np.float32)
+    values = arrays["bag_values"]
+    owners, sizes = arrays["bag_owner"], arrays["bag_size"]
+    if int(sizes.sum()) != len(whole) or len(values) != len(whole) or len(owners) != len(sizes):
+        raise ValueError("the clusters of the experts do not add up")
+    half = ((whole.astype(np.float64) ** 2).sum(axis=1) / 2.0).astype(np.float32)
+    ends = np.cumsum(sizes)
+    bags: list[Bag | None] = []
+    for who in range(count):
+        mine = np.flatnonzero(owners == who)
+        if not mine.size:
+            bags.append(None)
+            continue
+        rows = slice(int(ends[mine[0]] - sizes[mine[0]]), int(ends[mine[-1]]))
+        bags.append(
+            Bag([int(n) for n in sizes[mine]], whole[rows], half[rows], values[rows].tolist())
+        )
+    return bags
+
+
+def _likeliest(logits: list[float]) -> tuple[int, float]:
+    """The place of the largest, and its share of the softmax."""
+    largest = max(logits)
+    return logits.index(largest), 1.0 / sum(math.exp(value - largest) for value in logits)
+
+
+def settled(probability: float, need: float) -> float:
+    """Break the ties of the isotonic steps, so that a share asked for can be given."""
+    inside = min(max(probability, 0.0), 1.0)
+    return (1.0 - TIE_BREAK) * inside + TIE_BREAK / (1.0 + math.exp(min(need, 700.0)))
+
+
+__all__ = ["Arrays", "Bag", "Curve", "Scored", "Scorer", "settled"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import aiohttp
-import numpy as np
 import pytest
 
 from classifier import explain, features, labels
 from classifier.artefact import Artefact
+from classifier.embedding import Embedding
 from tests.classifier.prompts import UNUSUAL
 from tests.classifier.test_classifier_command import command
 
@@ -60,20 +59,14 @@ def test_a_telling_word_is_found(shipped: Artefact) -> None:
     assert all(row["feature"] in features.SURFACE_NAMES for row in found["features"])
 
 
-def test_each_learner_has_its_share(shipped: Artefact) -> None:
-    spread = shipped.arrays[explain.SPREAD]
-    learners = explain.explain(shipped, HARD)["learners"]
-    assert len(learners) == len(spread)
-    assert all(np.isfinite(row["moves"]) for row in learners)
-    assert any(row["moves"] for row in learners)
-    names = [f"name {i}" for i in range(len(spread))]
-    named = replace(shipped, card={**shipped.card, "learners": names})
-    assert [row["learner"] for row in explain.explain(named, HARD)["learners"]] == names
-
-
-def test_an_artefact_that_blends_otherwise_lists_no_learners(shipped: Artefact) -> None:
-    flat = {**shipped.arrays, explain.SPREAD: np.ones(3)}
-    assert explain.explain(replace(shipped, arrays=flat), "Hi")["learners"] == []
+def test_each_part_of_the_model_has_its_share(shipped: Artefact, words: Embedding) -> None:
+    found = explain.explain(shipped, HARD)
+    parts = {row["part"]: row["moves"] for row in found["parts"]}
+    assert set(parts) == {"expert", "clusters", "own labels"}
+    x = features.extract(HARD, words)
+    without = shipped.scorer.features(x, without="expert").score
+    assert parts["expert"] == pytest.approx(found["score"] - without)
+    assert parts["own labels"] == 0
 
 
 def test_it_says_that_no_training_prompts_are_held(shipped: Artefact) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from classifier import evaluate_folds, labels, model
+from classifier.experts import ExpertParameters
 from classifier.labels import Prompt
 from classifier.model import Floats, Matrix, Model, Parameters
 
-SMALL = Parameters(cluster_count=4, tree_count=3, tree_depth=2, calibration_bins=5)
+SMALL = Parameters(cluster_count=4, expert=ExpertParameters(clusters=(2, 4), seeds=1))
 
 
 def prompts(source: str, benchmark: str, count: int) -> list[Prompt]:

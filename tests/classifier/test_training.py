@@ -12,11 +12,14 @@ import pyarrow.parquet as parquet
 import pytest
 
 from classifier import artefact, evaluate, labels, model, train
+from classifier.experts import ExpertParameters
 from classifier.labels import Prompt
 from tests.classifier.service import ROOT, SHIPPED
 
 DATA = ROOT.parent / "shared" / "data"
-SMALL = model.Parameters(cluster_count=8, tree_count=5, tree_depth=3, calibration_bins=8)
+SMALL = model.Parameters(
+    cluster_count=8, smallest_expert=30, expert=ExpertParameters(clusters=(2, 4), seeds=1)
+)
 needs_data = pytest.mark.skipif(
     not (DATA / "MANIFEST.json").is_file(),
     reason="THE LABELLED PROMPTS ARE ABSENT (../shared/data): splits and licences go UNTESTED",

@@ -1,0 +1,82 @@
+"""What a person's own labels add to a score, served with numpy alone.
+
+Near the prompts that were labelled, an expert of their own who also hears the prior counts; far
+from them nothing changes. Near means: no farther from one of their centres than most of them are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.curves import curves_in
+
+# From this many radii on a prompt is far from the labelled ones; within one radius it is near.
+FAR = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A score 0..1, a gain -1..1 and the need that both came from."""
+
+    score: float
+    gain: float
+    need: float
+
+
+class AdapterScorer:
+    """The fitted numbers of a `classifier.adapter.Adapter`."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], surfaces: int) -> None:
+        self._surfaces = surfaces
+        self._head = arrays["own_head"]
+        self._intercept = float(arrays["own_intercept"])
+        self._prior = [float(value) for value in arrays["own_prior"]]
+        self._centres = arrays["own_centres"].astype(np.float32)
+        self._values = arrays["own_values"].tolist()
+        self._sizes = [int(n) for n in arrays["own_sizes"]]
+        self._radius = float(arrays["own_radius"])
+        if sum(self._sizes) != len(self._centres) or len(self._values) != len(self._centres):
+            raise ValueError("the clusters of the own labels do not add up")
+        self._half = ((self._centres.astype(np.float64) ** 2).sum(axis=1) / 2).astype(np.float32)
+        self._near = arrays["own_near"].astype(np.float32)
+        self._near_half = ((self._near.astype(np.float64) ** 2).sum(axis=1) / 2).astype(np.float32)
+        self._small = curves_in(arrays, "own_small", 1)[0]
+        self._gain = curves_in(arrays, "own_gain", 1)[0]
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]], surfaces: int) -> AdapterScorer | None:
+        """The adapter in an artefact's arrays, if there is one."""
+        return cls(arrays, surfaces) if "own_head" in arrays else None
+
+    def nearness(self, words: NDArray[np.float32]) -> float:
+        """1 within a radius of the labelled prompts, 0 from FAR radii on."""
+        squared = 2.0 * float((self._near_half - self._near @ words).min()) + float(words @ words)
+        away = math.sqrt(max(squared, 0.0)) / self._radius
+        return min(max((FAR - away) / (FAR - 1.0), 0.0), 1.0)
+
+    def judge(self, seen: NDArray[np.float64], prior: Judged) -> Judged:
+        """The prior's word and the own labels', by how near the prompt is to them."""
+        words = seen[self._surfaces :].astype(np.float32)
+        near = self.nearness(words)
+        if near == 0.0:
+            return prior
+        need = float(self._head @ seen) + self._intercept
+        need += self._prior[0] * -prior.score + self._prior[1] * prior.gain
+        if self._sizes:
+            far = self._half - self._centres @ words
+            total, start = 0.0, 0
+            for size in self._sizes:
+                total += self._values[start + int(far[start : start + size].argmin())]
+                start += size
+            need += total / len(self._sizes)
+        return Judged(
+            prior.score + near * (self._small(-need) - prior.score),
+            prior.gain + near * (self._gain(need) - prior.gain),
+            prior.need + near * (need - prior.need),
+        )
