@@ -1,0 +1,1 @@
+"""Questions that wait for their turn: the queue, its workers, what callers are told meanwhile."""
