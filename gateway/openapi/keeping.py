@@ -1,0 +1,69 @@
+"""The doors of operators, and of what is kept of callers."""
+
+from __future__ import annotations
+
+from gateway.openapi.piece import NDJSON, Operation
+
+CODES, FEEDBACK, ROUTING = "App codes", "Feedback", "Routing"
+CLASSIFIER = {"502": "The classifier cannot be reached.", "501": "It cannot be done over HTTP."}
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("GET", "/codes", CODES, "All app codes and what they used", admin=True),
+    Operation(
+        "POST",
+        "/codes",
+        CODES,
+        "A new one; its secret is told this once",
+        "Code",
+        {"name": "a team", "rate_limit": "100/hour"},
+        admin=True,
+        status=201,
+    ),
+    Operation("GET", "/codes/{id}", CODES, "One of them", admin=True),
+    Operation(
+        "PATCH",
+        "/codes/{id}",
+        CODES,
+        "Other limits; null takes one away",
+        "CodeChange",
+        {"rate_limit": "10/minute"},
+        admin=True,
+    ),
+    Operation("DELETE", "/codes/{id}", CODES, "Revoked, for good", admin=True),
+    Operation(
+        "POST",
+        "/codes/{id}/rotate",
+        CODES,
+        "A new secret; the old one holds for grace_s more seconds",
+        "Grace",
+        {"grace_s": 60},
+        admin=True,
+        optional_body=True,
+    ),
+    Operation(
+        "POST",
+        "/feedback",
+        FEEDBACK,
+        "What a caller says of an answer",
+        "Feedback",
+        {"request_id": "unknown", "value": "good"},
+    ),
+    Operation(
+        "GET",
+        "/feedback/export",
+        FEEDBACK,
+        "Kept prompts with what was said of them, as JSON lines",
+        answer="",
+        streams=NDJSON,
+        admin=True,
+        query={"labelled": {"enum": ["true", "false"]}},
+    ),
+    Operation("DELETE", "/feedback/{request_id}", FEEDBACK, "Deletes what was kept of one request"),
+    Operation(
+        "DELETE",
+        "/feedback",
+        FEEDBACK,
+        "Deletes all that was kept of the caller",
+        query={"caller": {"type": "string", "minLength": 1}},
+    ),
+)
