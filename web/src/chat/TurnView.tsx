@@ -1,7 +1,7 @@
 /** A question and its answers, one lane or two. */
 import { memo, useState } from "react";
 import { Braces, Edit } from "../ui/icons";
-import { AnswerView } from "./AnswerView";
+import { AnswerView, tierOf } from "./AnswerView";
 import { askAgain, editAndAsk } from "./asking";
 import { CopyButton } from "./Markdown";
 import type { Turn } from "./model";
@@ -20,8 +20,10 @@ interface Props {
 export const TurnView = memo(
   function TurnView({ conversation, turn, last, editing, onEditing }: Props) {
     const two = turn.lanes.length > 1;
+    const chosen = shownAnswer(turn);
+    const tier = chosen && !two ? tierOf(chosen) : null;
     return (
-      <article className="turn" aria-label={turn.text.slice(0, 80) || "A question with a picture"}>
+      <article className={`turn${tier ? ` tier-${tier}` : ""}`} aria-label={turn.text.slice(0, 80) || "A question with a picture"}>
         <Asked conversation={conversation} turn={turn} editing={editing} onEditing={onEditing} />
         <div className={`lanes${two ? " two" : ""}`}>
           {turn.lanes.map((versions, lane) => {

@@ -1,4 +1,5 @@
 /** Why an answer came from where it came: the score against the threshold, the attempts, the times. */
+import { useEffect, useRef } from "react";
 import { follow } from "../router";
 import { signedIn } from "../api/gateway";
 import { money, ms, number } from "../ui/format";
@@ -23,8 +24,10 @@ export function Why({ answer }: { answer: Answer }) {
   ];
   const failed = route?.fallbacks ?? answer.steps;
   const id = route?.request_id ?? answer.id;
+  const host = useRef<HTMLElement>(null);
+  useEffect(() => host.current?.scrollIntoView({ block: "nearest" }), []);
   return (
-    <section className="why" aria-label="Why this answer came from there">
+    <section ref={host} className="why" aria-label="Why this answer came from there">
       {route?.reason && <p>{route.reason}</p>}
       {route?.score != null && <Gauge score={route.score} threshold={thresholdIn(route.reason)} tier={route.tier} />}
       {failed.length > 0 && (
@@ -69,7 +72,7 @@ export function thresholdIn(reason: string | null | undefined): number | null {
   return found ? Number(found[1]) : null;
 }
 
-const WIDTH = 440;
+const WIDTH = 360;
 
 /** From 0, all to the strong line, to 1, all to the local one. */
 function Gauge({ score, threshold, tier }: { score: number; threshold: number | null; tier?: string | null | undefined }) {

@@ -14,8 +14,8 @@ import { RequestDrawer } from "./RequestDrawer";
 import { Requests } from "./Requests";
 
 const TRAFFIC: Line[] = [
-  { name: "requests a second", colour: "--local", fill: true },
-  { name: "errors", colour: "--bad" },
+  { name: "a second", colour: "--local", fill: true },
+  { name: "failed", colour: "--bad" },
 ];
 const TOKENS: Line[] = [{ name: "tokens out a second", colour: "--named", fill: true }];
 const FIRST: Line[] = [

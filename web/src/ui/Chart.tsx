@@ -19,6 +19,8 @@ interface Props {
 }
 
 const HEIGHT = 150;
+/** What the feed keeps. */
+const SPAN_S = 600;
 
 export function Chart({ label, lines, data, say }: Props) {
   const host = useRef<HTMLDivElement>(null);
@@ -64,9 +66,9 @@ function options(box: HTMLElement, lines: Line[], say: (value: number) => string
     padding: [8, 6, 0, 0],
     cursor: { y: false, points: { size: 6 } },
     legend: { show: false },
-    scales: { y: { range: (_, _low, high) => [0, high > 0 ? high * 1.15 : 1] } },
+    scales: { x: { range: (_, _low, high) => [high - SPAN_S, high] }, y: { range: (_, _low, high) => [0, high > 0 ? high * 1.15 : 1] } },
     axes: [
-      { ...axis, grid: { show: false }, space: 70, size: 24, values: (_, ticks) => ticks.map(clock) },
+      { ...axis, grid: { show: false }, space: 60, size: 24, values: (_, ticks) => ticks.map((tick) => (tick % 60 ? "" : clock(tick))) },
       {
         ...axis,
         grid: { stroke: colourOf(box, "--line"), width: 1 },
@@ -83,7 +85,8 @@ function options(box: HTMLElement, lines: Line[], say: (value: number) => string
           label: line.name,
           stroke,
           width: 1.75,
-          points: { show: false },
+          points: { size: 4 },
+          spanGaps: true,
           ...(line.fill ? { fill: stroke.replace(/^rgb\((.+)\)$/, "rgba($1, 0.12)") } : {}),
         };
       }),
@@ -92,7 +95,7 @@ function options(box: HTMLElement, lines: Line[], say: (value: number) => string
 }
 
 function clock(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  return new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
 }
 
 /** A custom property as a canvas reads it. */
