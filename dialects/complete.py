@@ -189,6 +189,7 @@ def _closing(finish: Finish | None, usage: Usage, trace: Trace) -> dict[str, Jso
             "domain": trace.domain,
             "reason": trace.reason,
             "classifier_version": trace.classifier_version,
+            **({"resumed_from": trace.resumed_from} if trace.resumed_from else {}),
             **({"structured": trace.structured} if trace.structured else {}),
             "fallbacks": [{"target": step.target, "reason": step.reason} for step in trace.steps],
             "milliseconds": {

@@ -94,13 +94,15 @@ class AnthropicRenderer:
             self._begin(frames)
         reason = stop_reason_of(self._finish, refused=self._refused)
         sequence = self._finish.stop_sequence if reason == "stop_sequence" else None
-        last = {
+        last: dict[str, Json] = {
             "type": "message_delta",
             "delta": {"stop_reason": reason, "stop_sequence": sequence},
             "usage": wire_usage(
                 self._usage, input_guess=None, output_guess=_guess(self._characters)
             ),
         }
+        if trace.resumed_from:
+            last["resumed_from"] = trace.resumed_from
         return "".join(frames).encode("ascii") + _frame("message_delta", last) + _STOP
 
     def fail(self, error: GatewayError) -> bytes:

@@ -151,7 +151,7 @@ def render_response(request: ChatRequest, response: ChatResponse, trace: Trace) 
     meta = metadata_of(response.usage)
     if meta:
         body["usageMetadata"] = meta
-    body["modelVersion"] = response.model or request.model
+    body["modelVersion"] = trace.model or response.model or request.model
     body["responseId"] = response.id or trace.request_id
     return body
 

@@ -172,6 +172,7 @@ def _closing(
         "prompt_eval_duration": _nanoseconds(first),
         "eval_count": usage.output_tokens,
         "eval_duration": _nanoseconds(after),
+        "resumed_from": trace.resumed_from or None,
     }
     return {name: value for name, value in told.items() if value is not None}
 

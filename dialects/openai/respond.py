@@ -72,9 +72,14 @@ class OpenAiRenderer:
     def close(self, trace: Trace) -> bytes:
         usage = render_usage(self._usage) if self._wants_usage else None
         last = "data: [DONE]\n\n"
+        resumed = ascii_json(trace.resumed_from).decode() if trace.resumed_from else ""
         if usage is not None:
             written = ascii_json(usage).decode()
-            last = f'{self._head}],"usage":{written}}}\n\n{last}'
+            more = f',"resumed_from":{resumed}' if resumed else ""
+            last = f'{self._head}],"usage":{written}{more}}}\n\n{last}'
+        elif resumed:
+            # A chunk of no choices is for those alone who asked for usage.
+            last = f": resumed_from {resumed}\n{last}"
         return last.encode("ascii")
 
     def fail(self, error: GatewayError) -> bytes:

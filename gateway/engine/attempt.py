@@ -11,6 +11,7 @@ from chat.events import Usage
 if TYPE_CHECKING:
     from dialects.base import Renderer
     from gateway.engine.routing import Target
+    from gateway.engine.story import Story
 
 
 @dataclass(slots=True, eq=False)
@@ -34,5 +35,7 @@ class Attempt:
     """Counts whatever the upstream said; pings and comments say nothing."""
     renderer: Renderer | None = None
     """What writes this attempt's answer to the caller."""
+    story: Story | None = None
+    """What it told, where somebody may have to go on with it."""
     pieces: AsyncGenerator[bytes, None] | None = None
     """What comes after the first bytes of a stream."""

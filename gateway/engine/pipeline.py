@@ -11,12 +11,12 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from chat.errors import Broken, GatewayError, TooLarge
+from chat.errors import Broken, GatewayError, TooLarge, UpstreamError
 from chat.request import Text, ToolResult
 from chat.trace import Trace
 from dialects.ascii_json import ascii_json
 from dialects.base import Now, Renderer
-from gateway.engine import structured
+from gateway.engine import resume, structured
 from gateway.engine.attempt import Attempt
 from gateway.engine.attempts import Walker
 from gateway.engine.ports import Admission, Asked, Recorder
@@ -29,6 +29,7 @@ from gateway.engine.speak import (
     translated,
     translated_whole,
 )
+from gateway.engine.story import Story, added
 
 log = logging.getLogger("pointsman.engine")
 
@@ -97,10 +98,18 @@ class Pipeline:
                 run.writing = True
                 yield first
                 run.writing = False
-                async for piece in pieces:
-                    run.writing = True
-                    yield piece
-                    run.writing = False
+                while pieces is not None:
+                    try:
+                        async for piece in pieces:
+                            run.writing = True
+                            yield piece
+                            run.writing = False
+                        pieces = None
+                    except (UpstreamError, asyncio.CancelledError) as given:
+                        first, pieces = await self._gone_on(run, given)
+                        run.writing = True
+                        yield first
+                        run.writing = False
                 run.finished()
             except GatewayError as error:
                 if run.committed is None and not run.told:
@@ -137,6 +146,9 @@ class Pipeline:
             asked.grant = await grant if isinstance(grant, Awaitable) else grant
         run.trace.tell("routing")
         plan = await self._router.plan(asked.request, run.trace, asked.body, asked.models)
+        run.plan = plan
+        if plan.resume and asked.request.stream and resume.can_be_told_on(asked.request):
+            run.resumes = True
         if asked.grant is not None:
             reserved = asked.grant.reserve(asked.request, plan.targets)
             if reserved is not None:
@@ -150,6 +162,72 @@ class Pipeline:
             began=run.began,
         )
         return first
+
+    async def _gone_on(
+        self, run: Run, given: UpstreamError | asyncio.CancelledError
+    ) -> tuple[bytes, AsyncGenerator[bytes, None]]:
+        """The next bytes of an answer that broke off, from another target, and those behind them.
+        Raises what it broke off with when nobody can go on."""
+        failure = given if isinstance(given, UpstreamError) else run.broken_off(given)
+        plan, broken = run.plan, run.committed
+        assert broken is not None
+        story = broken.story
+        if story is None or plan is None or not story.can_go_on or not resume.worth(failure):
+            raise failure
+        assert isinstance(failure, UpstreamError)
+        left = resume.rest_of(plan, run.attempts, story)
+        if left is None:
+            raise failure
+        self.walker.failed(broken, failure)
+        if broken.pieces is not None:
+            await broken.pieces.aclose()
+        before = story.usage
+        story.usage = added(before, broken.usage)
+        # Nobody answers for the moment; the caller is kept alive meanwhile.
+        run.committed, run.told = None, True
+        run.moved()
+        trace = run.trace
+        trace.resumed_from.append(broken.target.name)
+        was = (trace.target, trace.provider, trace.model)
+        try:
+            attempt, first = await self.walker.commit(
+                left,
+                lambda attempt: self._continued(run, attempt, broken),
+                trace,
+                run.attempts,
+                stream=True,
+                began=self.clock(),
+            )
+        except GatewayError:
+            story.usage, run.committed = before, broken
+            trace.target, trace.provider, trace.model = was
+            trace.resumed_from.pop()
+            raise failure from None
+        except BaseException:
+            run.committed = broken
+            raise
+        run.before.append(broken)
+        run.committed = attempt
+        run.moved()
+        assert attempt.pieces is not None
+        return first, attempt.pieces
+
+    async def _continued(self, run: Run, attempt: Attempt, broken: Attempt) -> bytes:
+        """The first bytes of a continuation, in the words of who began the answer."""
+        story, renderer = broken.story, broken.renderer
+        assert story is not None
+        assert renderer is not None
+        attempt.story, attempt.renderer = story, renderer
+        pieces = resume.continued(
+            resume.continuation(run.asked.request, story),
+            attempt.target.provider,
+            attempt.target.model,
+            story,
+            renderer,
+            run.closing,
+            attempt,
+        )
+        return await self._first(pieces, attempt)
 
     def _measure(self, asked: Asked) -> None:
         size = 0
@@ -167,7 +245,9 @@ class Pipeline:
 
     async def _opened(self, run: Run, attempt: Attempt) -> bytes:
         """The first bytes of a stream; the others wait in the attempt's `pieces`."""
-        pieces = self._pieces(run, attempt)
+        return await self._first(self._pieces(run, attempt), attempt)
+
+    async def _first(self, pieces: AsyncGenerator[bytes, None], attempt: Attempt) -> bytes:
         try:
             first = await anext(pieces)
         except StopAsyncIteration:
@@ -181,14 +261,16 @@ class Pipeline:
     def _pieces(self, run: Run, attempt: Attempt) -> AsyncGenerator[bytes, None]:
         asked, provider, model = run.asked, attempt.target.provider, attempt.target.model
         attempt.renderer = renderer = self.renderer(run, model)
-        if relays(asked, provider, model):
+        if not run.resumes and relays(asked, provider, model):
             return relayed(asked, provider, model, attempt)
         request = asked.request
         if request.response_format is not None and not provider.dialect.enforces(request, model):
             return structured.stream(
                 request, provider, model, renderer, run.closing, attempt, run.trace
             )
-        return translated(asked, provider, model, renderer, run.closing, attempt)
+        if run.resumes:
+            attempt.story = Story()
+        return translated(asked, provider, model, renderer, run.closing, attempt, attempt.story)
 
     async def _whole(self, run: Run, attempt: Attempt) -> bytes:
         asked, provider, model = run.asked, attempt.target.provider, attempt.target.model

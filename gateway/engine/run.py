@@ -13,6 +13,8 @@ from chat.trace import Trace
 from dialects.base import Renderer
 from gateway.engine.attempt import Attempt
 from gateway.engine.ports import Asked, Settlement
+from gateway.engine.routing import Plan
+from gateway.engine.story import added
 from gateway.settings import Attempts
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Run:
     __slots__ = (
         "asked",
         "attempts",
+        "before",
         "began",
         "clock",
         "committed",
@@ -39,7 +42,9 @@ class Run:
         "opener",
         "outcome",
         "pipeline",
+        "plan",
         "quiet",
+        "resumes",
         "seen_then",
         "task",
         "told",
@@ -58,6 +63,11 @@ class Run:
         self.began = pipeline.clock()
         self.attempts: list[Attempt] = []
         self.committed: Attempt | None = None
+        self.before: list[Attempt] = []
+        """Those that broke off in mid-answer and were gone on with."""
+        self.plan: Plan | None = None
+        self.resumes = False
+        """Somebody may go on where an answer breaks off."""
         self.interruption: GatewayError | None = None
         self.outcome = "cancelled"
         self.failure: GatewayError | None = None
@@ -85,6 +95,11 @@ class Run:
             trace.first_token_ms = trace.total_ms
         return trace
 
+    def moved(self) -> None:
+        """Whatever was waited for begins anew."""
+        self.interruption, self.moved_at = None, self.clock()
+        self.seen_then = self.committed.seen if self.committed is not None else 0
+
     def finished(self) -> None:
         assert self.committed is not None
         self.pipeline.walker.succeeded(self.committed)
@@ -92,7 +107,7 @@ class Run:
 
     def failed(self, error: GatewayError) -> None:
         self.outcome, self.failure = "failed", error
-        if self.committed is None:
+        if self.committed is None or self.committed.outcome:
             return
         if isinstance(error, UpstreamError):
             self.pipeline.walker.failed(self.committed, error)
@@ -176,17 +191,25 @@ class Run:
         elif isinstance(error, Exception):
             # A fault of ours; the door tells it as such.
             self.failed(GatewayError("The gateway failed."))
-        elif self.outcome == "cancelled" and self.committed is not None:
+        elif (
+            self.outcome == "cancelled"
+            and self.committed is not None
+            and not self.committed.outcome
+        ):
             self.pipeline.walker.left(self.committed)
         self.pipeline.running.discard(self)
         trace, asked, attempts = self.trace, self.asked, self.attempts
+        told = self.committed or (attempts[-1] if attempts else None)
+        usage = Usage() if told is None else told.usage
+        for attempt in self.before:
+            usage = added(attempt.usage, usage)
         trace.total_ms = (self.clock() - self.began) * 1000
         self.pipeline.recorder.settle(
             Settlement(
                 outcome=self.outcome,
                 door=asked.dialect.name,
                 trace=trace,
-                usage=attempts[-1].usage if attempts else Usage(),
+                usage=usage,
                 committed=self.committed is not None,
                 error=self.failure.kind if self.failure else None,
                 caller=asked.caller,

@@ -18,6 +18,7 @@ from dialects.base import InboundDialect, Now, OutboundDialect, Parser, RelayDia
 from dialects.framing import Frame
 from gateway.engine import structured
 from gateway.engine.ports import Asked, Progress, Provider
+from gateway.engine.story import Story
 
 PING = b"ping"
 OPENINGS = (PING, b"message_start", b"content_block_start", b"error")
@@ -35,6 +36,12 @@ def relays(asked: Asked, provider: Provider, model: str) -> bool:
     )
 
 
+def told(asked: Asked, model: str) -> str:
+    """The model's name in the answer. Ollama's clients get back the one that they wrote, as Ollama
+    does it; all others are told who answered."""
+    return asked.request.model if asked.dialect.name == "ollama" else model
+
+
 def _can_relay(dialect: InboundDialect | OutboundDialect) -> TypeGuard[RelayDialect]:
     return hasattr(dialect, "relay_body")
 
@@ -49,7 +56,7 @@ async def relayed(
     """
     dialect = provider.dialect
     assert _can_relay(dialect)
-    watch = dialect.watch(asked.body, model)
+    watch = dialect.watch(asked.body, told(asked, model))
     encode = asked.dialect.framing.encode
     batches = provider.relay(dialect.relay_body(asked.body, model), model, True)
     opening: Parser | None = dialect.parser()
@@ -115,8 +122,9 @@ async def relayed_whole(
     form = structured.wanted(asked.request)
     if form is not None:
         structured.check_relayed(folder.response(), form, trace)
-    if "model" in body:
-        body["model"] = model
+    for field in ("model", "modelVersion"):
+        if field in body:
+            body[field] = told(asked, model)
     return body
 
 
@@ -127,9 +135,10 @@ async def translated(
     renderer: Renderer,
     closing: Callable[[], Trace],
     progress: Progress,
+    story: Story | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Events -> the caller's frames. `closing` gives the trace for the last ones. Frames that
-    only open an answer wait for the first one that says something."""
+    only open an answer wait for the first one that says something. `story` keeps what was told."""
     usage = Usage()
     finished = False
     opening = True
@@ -145,6 +154,8 @@ async def translated(
                     progress.usage = usage
                 elif type(event) is Finish:
                     finished = True
+            if story is not None:
+                story.add(batch)
             piece = renderer.feed(batch)
             if opening:
                 held += piece
