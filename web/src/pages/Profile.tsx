@@ -12,10 +12,8 @@ import type { Theme } from "../ui/theme";
 import { useLoad } from "../ui/useLoad";
 
 interface Kept {
-  name?: string | null;
-  email?: string | null;
-  theme?: string | null;
-  language?: string | null;
+  display_name: string;
+  email: string;
 }
 
 const THEMES: [Theme, string][] = [
@@ -29,7 +27,7 @@ export default function Profile() {
   return (
     <Sheet title="Profile" narrow>
       <Look />
-      <About key={caller.id} />
+      {caller.admin && <About />}
       <Access />
     </Sheet>
   );
@@ -95,14 +93,14 @@ function About() {
   const [fault, setFault] = useState<Told | null>(null);
   const [done, setDone] = useState("");
   useEffect(() => {
-    setName(data?.name ?? "");
+    setName(data?.display_name ?? "");
     setEmail(data?.email ?? "");
   }, [data]);
   const save = async () => {
     setFault(null);
     setDone("");
     try {
-      put(await send<Kept>("POST", "/profile", { name, email }));
+      put(await send<Kept>("POST", "/profile", { display_name: name, email }));
       setDone("Saved.");
     } catch (problem) {
       setFault(told(problem));
@@ -125,7 +123,7 @@ function About() {
           <div className="form-row">
             <label className="field">
               <span>Name</span>
-              <input value={name} autoComplete="name" maxLength={200} aria-invalid={fault?.param === "name"} onChange={(event) => setName(event.target.value)} />
+              <input value={name} autoComplete="name" maxLength={200} aria-invalid={fault?.param === "display_name"} onChange={(event) => setName(event.target.value)} />
             </label>
             <label className="field">
               <span>E-mail</span>
