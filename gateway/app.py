@@ -22,6 +22,7 @@ from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.learned import Learned
 from gateway.engine.pipeline import Pipeline
+from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
 from gateway.ledger.ledger import Ledger
@@ -116,8 +117,10 @@ def build_app(
             await services.metering.start()
             services.feedback.start()
             services.ledger.start()
+            services.pressure.start()
             looking = asyncio.create_task(_look(services, looked))
             yield
+            services.pressure.stop()
             await services.feedback.close()
             await services.accounts.close()
             await services.metering.close()
@@ -182,11 +185,15 @@ def _services(
     accounts = Accounts(settings, CodeBook(database), redis, warnings)
     metering = Metering(accounts, database, redis, *place)
     limits = Limits(accounts, metering.counts, prices)
+    pressure = Pressure(settings.server)
+    metrics.shed.set_function(lambda: pressure.shed)
     pipeline = Pipeline(
         router,
         walker,
         recorder,
         message_limit=settings.server.message_limit,
+        max_messages=settings.server.max_messages,
+        pressure=pressure,
         admission=limits,
     )
     # Read when it is scraped, instead of counted up and down with each request.
@@ -218,6 +225,7 @@ def _services(
         identity=Identity(accounts),
         warnings=warnings,
         feedback=keeper,
+        pressure=pressure,
         origins=Origins(
             settings.access.cors,
             lambda: not accounts.required and accounts.access.open == "auto",

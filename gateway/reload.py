@@ -109,7 +109,8 @@ class Reloader:
         services.settings = settings
         services.feedback.settings = settings.feedback
         services.registry, services.directory, services.router = registry, directory, router
-        pipeline.use(router, settings.server.message_limit)
+        pipeline.use(router, settings.server.message_limit, settings.server.max_messages)
+        services.pressure.use(settings.server)
         pipeline.walker.use(settings.attempts)
         services.rests.settings = settings.cooldown
         services.prices.use(settings.prices)

@@ -16,6 +16,7 @@ from gateway.accounts.metering import Metering
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
 from gateway.engine.ports import Provider
+from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
 from gateway.ledger.ledger import Ledger
@@ -88,6 +89,7 @@ class Services:
     identity: Identity
     feedback: FeedbackKeeper
     origins: Origins
+    pressure: Pressure
     recorder: MetricsRecorder
     prices: Prices
     ledger: Ledger

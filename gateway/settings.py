@@ -56,6 +56,12 @@ class Server(_Section):
     """Bytes of a request's body."""
     message_limit: int = Field(default=400_000, ge=1)
     """Characters of text in a request."""
+    max_in_flight: int = Field(default=2000, ge=1)
+    """Requests that run at once in a process; more are told to come back (503)."""
+    max_lag_ms: float = Field(default=500, gt=0, le=60_000)
+    """How late the process may be before it turns requests away (503)."""
+    max_messages: int = Field(default=5000, ge=1)
+    """Messages of one request."""
     drain_s: Seconds = 20
     """How long open streams may go on after SIGTERM."""
 

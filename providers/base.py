@@ -234,6 +234,19 @@ class HttpProvider:
         """With our headers and key. Raises http1.Fault."""
         return await self._client.ask(method, where, self._head, body, idle_s=idle_s)
 
+    def scrub(self, error: UpstreamError) -> None:
+        """Takes our key out of what the upstream said: some repeat it."""
+        key = self.row.key
+        if not key:
+            return
+        if key in error.message:
+            error.message = error.message.replace(key, "[hidden]")
+            error.args = (error.message,)
+        if error.code is not None and key in error.code:
+            error.code = None
+        if error.param is not None and key in error.param:
+            error.param = None
+
     async def refusal(self, answer: http1.Answer) -> UpstreamError:
         """What an answer without status 200 says."""
         body = await _bounded(answer, MAX_ERROR_BODY, CHECK_S, cut=True)

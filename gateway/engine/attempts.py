@@ -107,6 +107,7 @@ class Walker:
 
     def failed(self, attempt: Attempt, error: UpstreamError) -> None:
         """One attempt ended so."""
+        attempt.target.provider.scrub(error)
         attempt.error = error.message
         self._ended(attempt, error.kind)
         self._rests.failed(attempt.target.name, error, attempt.probe)

@@ -20,6 +20,7 @@ from gateway.engine import resume, structured
 from gateway.engine.attempt import Attempt
 from gateway.engine.attempts import Walker
 from gateway.engine.ports import Admission, Asked, Recorder
+from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router
 from gateway.engine.run import Quiet, Run
 from gateway.engine.speak import (
@@ -44,6 +45,8 @@ class Pipeline:
         recorder: Recorder,
         *,
         message_limit: int,
+        max_messages: int = 5000,
+        pressure: Pressure | None = None,
         admission: Admission | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Now = time.time,
@@ -52,14 +55,17 @@ class Pipeline:
         self.walker = walker
         self.recorder = recorder
         self._message_limit = message_limit
+        self._max_messages = max_messages
+        self._pressure = pressure
         self._admission = admission
         self.clock = clock
         self._now = now
         self.running: set[Run] = set()
 
-    def use(self, router: Router, message_limit: int) -> None:
+    def use(self, router: Router, message_limit: int, max_messages: int) -> None:
         """From the next request on."""
         self._router = router
+        self._max_messages = max_messages
         self._message_limit = message_limit
 
     def interrupt(self) -> int:
@@ -140,6 +146,8 @@ class Pipeline:
     async def _committed(self, run: Run, ask: Callable[[Run, Attempt], Awaitable[bytes]]) -> bytes:
         """The first bytes for the caller: of a stream, or the whole body."""
         asked = run.asked
+        if self._pressure is not None:
+            self._pressure.check(len(self.running))
         self._measure(asked)
         if self._admission is not None:
             grant = self._admission.admit(asked, run.trace)
@@ -230,6 +238,12 @@ class Pipeline:
         return await self._first(pieces, attempt)
 
     def _measure(self, asked: Asked) -> None:
+        count = len(asked.request.messages)
+        if count > self._max_messages:
+            raise TooLarge(
+                f"There are {count} messages; this gateway takes {self._max_messages}.",
+                param="messages",
+            )
         size = 0
         for message in asked.request.messages:
             for part in message.parts:

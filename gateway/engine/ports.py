@@ -101,6 +101,10 @@ class Provider(Protocol):
         """The upstream's own answer. Raises UpstreamError."""
         ...
 
+    def scrub(self, error: UpstreamError) -> None:
+        """Takes our key out of what the upstream said: some repeat it."""
+        ...
+
 
 class Directory(Protocol):
     """Who is on, who is off and why, and what models they have."""

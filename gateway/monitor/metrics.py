@@ -78,6 +78,11 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self.shed = Gauge(
+            "pointsman_shed",
+            "Requests that were turned away since the start, as too much ran or the loop was late.",
+            registry=self.registry,
+        )
         self.classifier = Histogram(
             "pointsman_classifier_seconds",
             "Time in the classifier, as the gateway sees it.",
