@@ -18,7 +18,8 @@ SHOWN = 50
 
 def terms_of(given: Mapping[str, Json]) -> Terms:
     """null is the same as absent. Raises BadRequest."""
-    said = {name: value for name, value in given.items() if value is not None}
+    known = Terms.model_fields
+    said = {name: value for name, value in given.items() if value is not None or name not in known}
     try:
         # As JSON, so that strict means what it means there: no "5" for 5.
         return Terms.model_validate_json(orjson.dumps(said), strict=True)
