@@ -47,6 +47,7 @@ from gateway.routes import (
     openapi,
     ops,
     page,
+    routing,
     seeds,
     sockets,
     usage,
@@ -97,6 +98,7 @@ def build_app(
         feedback,
         openapi,
         ops,
+        routing,
         sockets,
         usage,
     ):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from gateway.openapi.piece import NDJSON, Operation
 
 CODES, FEEDBACK, ROUTING = "App codes", "Feedback", "Routing"
-CLASSIFIER = {"502": "The classifier cannot be reached.", "501": "It cannot be done over HTTP."}
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/codes", CODES, "All app codes and what they used", admin=True),
@@ -65,5 +64,34 @@ OPERATIONS: tuple[Operation, ...] = (
         FEEDBACK,
         "Deletes all that was kept of the caller",
         query={"caller": {"type": "string", "minLength": 1}},
+    ),
+    Operation("GET", "/routing", ROUTING, "The classifier, and what it does", admin=True),
+    Operation(
+        "POST",
+        "/routing/explain",
+        ROUTING,
+        "A prompt's score, and what moved it",
+        "Explain",
+        {"message": "Prove it."},
+        admin=True,
+        asks=True,
+    ),
+    *(
+        Operation(
+            "POST",
+            f"/routing/{word}",
+            ROUTING,
+            meaning,
+            "Object",
+            {},
+            admin=True,
+            asks=True,
+            optional_body=True,
+            more={"501": "The classifier does not let itself be changed over HTTP."},
+        )
+        for word, meaning in (
+            ("promote", "The candidate serves"),
+            ("rollback", "The one before serves again"),
+        )
     ),
 )

@@ -199,4 +199,5 @@ SCHEMAS: dict[str, Json] = {
         problems={"type": "array", "items": TEXT},
         warnings={"type": "array", "items": TEXT},
     ),
+    "Explain": closed(["message"], message={"type": "string", "minLength": 1, "pattern": "\\S"}),
 }
