@@ -33,7 +33,7 @@ from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.origins import Origins
-from gateway.reload import registry_of, router_of
+from gateway.reload import Reloader, registry_of, router_of
 from gateway.routes import (
     chat,
     codes,
@@ -52,10 +52,13 @@ from gateway.routes import (
     sockets,
     usage,
 )
+from gateway.routes import settings as settings_routes
 from gateway.routes.access import identify
 from gateway.routes.languages import dialect_of
 from gateway.routes.live import hub
 from gateway.routes.sockets import answers
+from gateway.overrides import Overrides
+from gateway.sealing import Sealer
 from gateway.services import SERVICES, ProviderDirectory, Services
 from gateway.settings import Settings
 from gateway.store.database import Database
@@ -101,6 +104,7 @@ def build_app(
         routing,
         sockets,
         usage,
+        settings_routes,
     ):
         part.register(app)
     page.register(app, settings.web.dist)
@@ -115,6 +119,11 @@ def build_app(
                 settings, client, environment, access, database, redis, (board, worker)
             )
             app[SERVICES] = services
+            Reloader(services, lambda: (settings, environment))
+            await services.overrides.load()
+            if services.overrides.values:
+                services.reload()
+            services.overrides.watch(services.reload)
             await services.accounts.start()
             await services.metering.start()
             services.feedback.start()
@@ -126,6 +135,7 @@ def build_app(
             await services.feedback.close()
             await services.accounts.close()
             await services.metering.close()
+            await services.overrides.close()
             await services.ledger.close()
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -235,6 +245,7 @@ def _services(
         recorder=recorder,
         prices=prices,
         ledger=ledger,
+        overrides=Overrides(database, Sealer(settings.store), warnings),
         database=database,
         redis=redis,
         started=time.monotonic(),

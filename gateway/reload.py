@@ -13,6 +13,7 @@ from gateway.classifier_client import HttpClassifier
 from gateway.engine.learned import Learned
 from gateway.engine.ports import Prices, Recorder
 from gateway.engine.routing import Router
+from gateway.overrides import Changes, over
 from gateway.services import ProviderDirectory, Services
 from gateway.settings import Settings
 from providers import http1
@@ -26,7 +27,7 @@ Read = Callable[[], tuple[Settings, Environment]]
 
 AT_START = (
     ("server", ("host", "port", "body_limit", "drain_s")),
-    ("store", ("database", "redis")),
+    ("store", ("database", "redis", "secret_key")),
     ("web", ("dist", "orphan_s", "kept_s", "kept_bytes")),
     ("log", ("debug", "format", "folder", "file_mb", "files")),
 )
@@ -73,6 +74,7 @@ class Reloader:
     def __init__(self, services: Services, read: Read) -> None:
         self._services = services
         self._read = read
+        services.reloader = self
 
     def reload(self) -> bool:
         """False when the settings cannot be: the last good ones hold, and /readyz, the log and
@@ -80,7 +82,7 @@ class Reloader:
         services = self._services
         try:
             settings, environment = self._read()
-            self._use(settings, environment)
+            self._use(self._services.overrides.over(settings), environment)
         except ValueError as fault:
             services.warnings["settings"] = f"The settings were not reloaded: {fault}"
             services.metrics.reloads.labels("refused").inc()
@@ -90,6 +92,11 @@ class Reloader:
         services.metrics.reloads.labels("applied").inc()
         log.info("settings reloaded")
         return True
+
+    def trial(self, overrides: Changes) -> providers.Registry:
+        """The providers as they would be. Raises ValueError where the settings cannot be."""
+        settings, environment = self._read()
+        return registry_of(over(settings, overrides), self._services.client, environment)
 
     def _use(self, settings: Settings, environment: Environment) -> None:
         """Raises ValueError before anything is changed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -24,6 +25,7 @@ from gateway.ledger.prices import Prices
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.origins import Origins
+from gateway.overrides import Changes, Overrides
 from gateway.settings import Settings
 from gateway.store.database import Database
 from providers import http1
@@ -73,6 +75,16 @@ def _pairs(known: Mapping[str, Sequence[str]]) -> set[tuple[str, str]]:
     return {(provider, model) for provider, models in known.items() for model in models}
 
 
+class Reloading(Protocol):
+    """What reads the settings again."""
+
+    def reload(self) -> bool: ...
+
+    def trial(self, overrides: Changes) -> Registry:
+        """The providers as they would be. Raises ValueError where the settings cannot be."""
+        ...
+
+
 @dataclass(slots=True)
 class Services:
     settings: Settings
@@ -93,6 +105,7 @@ class Services:
     recorder: MetricsRecorder
     prices: Prices
     ledger: Ledger
+    overrides: Overrides
     database: Database
     redis: Redis | None
     """None where each process is on its own."""
@@ -100,6 +113,8 @@ class Services:
     """Monotonic seconds."""
     at_start: Settings
     """Those with which the process began."""
+    reloader: Reloading | None = None
+    """Set as soon as there is one."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the settings were reloaded: the upstreams are looked at again."""
     looked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -109,6 +124,10 @@ class Services:
     """Why this process is not ready, a line each."""
     warnings: dict[str, str] = field(default_factory=dict)
     """What an operator should know, though callers are answered; by what it is about."""
+
+    def reload(self) -> bool:
+        """Reads the settings again; False when they cannot be."""
+        return self.reloader is not None and self.reloader.reload()
 
 
 SERVICES = web.AppKey("services", Services)

@@ -30,6 +30,7 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "METRICS_TOKEN": ("access", "metrics_token"),
     "DATABASE_URL": ("store", "database"),
     "REDIS_URL": ("store", "redis"),
+    "POINTSMAN_SECRET_KEY": ("store", "secret_key"),
     "LOG_FORMAT": ("log", "format"),
     "LOG_DIR": ("log", "folder"),
 }
@@ -205,6 +206,8 @@ class Store(_Section):
     """sqlite:///path or postgresql://...; "" keeps everything in memory, until the end."""
     redis: str = ""
     """redis://... shares limits, rests, queue, cache and live feed between processes."""
+    secret_key: str = ""
+    """Seals the keys that are stored at run time; "" makes a file of its own for it."""
 
 
 class Price(_Section):
