@@ -21,15 +21,22 @@ class Identity:
         self._accounts = accounts
 
     def identify(
-        self, headers: Mapping[str, str], in_url: str = "", public: bool = False
+        self,
+        headers: Mapping[str, str],
+        in_url: str = "",
+        *,
+        public: bool = False,
+        optional: bool = False,
     ) -> Caller:
         """`in_url`: a key that stands in the query. `public`: no key is needed, and a wrong one
-        is not looked at. Raises NotIdentified.
+        is not looked at. `optional`: whoever has none may name himself in another way. Raises
+        NotIdentified.
 
         Where anybody may ask, clients send any key ("ollama", "sk-..."), as they cannot do
         without; one that looks like ours and is not is refused there, too.
         """
         accounts = self._accounts
+        required = accounts.required
         key = key_in(headers) or in_url
         if key:
             digest = secret.digest(key)
@@ -38,13 +45,13 @@ class Identity:
             app = accounts.by_digest(digest)
             if app is not None:
                 return app.caller
-        if public:
-            return NOBODY if accounts.required else OPEN
-        if key and (accounts.required or key.startswith(secret.PREFIX)):
-            raise _refused("This key is not known, or it was revoked or has expired.")
-        if accounts.required:
-            raise _refused("A key is needed here: an app code, as a Bearer.")
-        return OPEN
+            if not public and (required or key.startswith(secret.PREFIX)):
+                raise _refused("This key is not known, or it was revoked or has expired.")
+        if not required:
+            return OPEN
+        if public or optional:
+            return NOBODY
+        raise _refused("A key is needed here: an app code, as a Bearer.")
 
 
 def key_in(headers: Mapping[str, str]) -> str:

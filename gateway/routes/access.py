@@ -17,9 +17,10 @@ PUBLIC = frozenset(
     ("/", "/healthz", "/readyz", "/health", "/metrics", "/api/version", "/openapi.json", "/docs")
 )
 """Nothing is asked or spent there; /metrics has a token of its own."""
-PUBLIC_UNDER = ("/health/", "/assets/", "/ws/")
-NAMES_ITSELF = ("/ai_request", "/get_request/")
-"""Callers name themselves in the body there, or hold the number of their request."""
+PUBLIC_UNDER = ("/health/", "/assets/")
+NAMES_ITSELF = ("/ai_request", "/get_request/", "/ws/")
+"""Callers name themselves there in the body or in their first message, or hold the number of
+their request. A key that they send all the same must be good."""
 KEY_IN_URL = ("/v1/models/", "/v1beta/", "/v1alpha/")
 """Gemini's clients may write ?key= there."""
 
@@ -33,12 +34,15 @@ def identify(request: web.Request) -> Caller:
     if request.query_string and path.startswith(KEY_IN_URL):
         in_url = request.query.get("key", "")
     return request.app[SERVICES].identity.identify(
-        request.headers, in_url, is_public(request.method, path)
+        request.headers,
+        in_url,
+        public=is_public(request.method, path),
+        optional=path.startswith(NAMES_ITSELF),
     )
 
 
 def is_public(method: str, path: str) -> bool:
-    if path.startswith(NAMES_ITSELF) or method == "OPTIONS":
+    if method == "OPTIONS":
         return True
     return method in ("GET", "HEAD") and (path in PUBLIC or path.startswith(PUBLIC_UNDER))
 

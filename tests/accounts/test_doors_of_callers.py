@@ -279,3 +279,15 @@ async def test_an_unknown_price_passes_or_is_refused_as_the_settings_say() -> No
     async with lab("openai", play("openai", HELLO, False), codes=codes, access=access) as (one, _):
         status, told, _headers = await post(one, "openai", "pm-money")
         assert (status, told["error"]["code"]) == (429, "unknown_price")
+
+
+async def test_a_socket_is_opened_without_a_key_and_asks_for_it_in_its_first_message() -> None:
+    async with guarded() as (one, _):
+        url = one.url.replace("http", "ws") + "/ws/chat"
+        for token, ready in (("pm-good", True), ("pm-nobody", False)):
+            async with one.session.ws_connect(url) as socket:
+                await socket.send_json({"type": "hello", "token": token})
+                told = (await socket.receive()).data
+                assert ('"ready"' in str(told)) is ready, told
+        async with one.session.get(one.url + "/ws/chat", headers=key("openai", "pm-no")) as refused:
+            assert refused.status == 401
