@@ -5,6 +5,7 @@ needs, and the figures would be the client's.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -18,6 +19,8 @@ class Answer:
     status: int
     body: bytes
     failure: str = ""
+    first_at: float = 0.0
+    """When the first bytes of the body came, by time.perf_counter."""
 
 
 class _State(Enum):
@@ -42,6 +45,7 @@ class Connection(asyncio.Protocol):
         self._status = 0
         self._need = 0
         self._pieces: list[bytes] = []
+        self._first_at = 0.0
 
     @property
     def is_open(self) -> bool:
@@ -115,6 +119,8 @@ class Connection(asyncio.Protocol):
         return at
 
     def _take_body(self, received: bytes, at: int) -> int:
+        if not self._pieces:
+            self._first_at = time.perf_counter()
         piece = received[at : at + self._need]
         self._need -= len(piece)
         if self._state is _State.FIXED:
@@ -143,7 +149,7 @@ class Connection(asyncio.Protocol):
         return _State.FIXED
 
     def _succeed(self) -> None:
-        answer = Answer(self._status, b"".join(self._pieces))
+        answer = Answer(self._status, b"".join(self._pieces), first_at=self._first_at)
         self._finish(answer)
 
     def _fail(self, why: str) -> None:

@@ -1,10 +1,11 @@
 """What a load generator is told to do, and what it says it saw."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import orjson
 
+from bench.prompts import LENGTH
 from bench.script import MARK
 
 Door = Literal["openai", "complete"]
@@ -39,6 +40,11 @@ class Job:
     seed: int = 0
     """Chooses the prompts and the moments of the ramp."""
     timeout_s: float = 120.0
+    prompt_chars: int = LENGTH
+    path: str = ""
+    """Instead of the door's own path."""
+    headers: str = ""
+    """Further header lines, each with its CRLF."""
 
     def body(self, prompt: str) -> bytes:
         """The JSON that asks for one answer."""
@@ -55,8 +61,8 @@ class Job:
         """The same as a whole HTTP request."""
         body = self.body(prompt)
         head = (
-            f"POST {PATHS[self.door]} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"POST {self.path or PATHS[self.door]} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+            f"{self.headers}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 
@@ -74,6 +80,8 @@ class Seen:
     """One a request, sorted. In an open loop from the scheduled moment, not from the sending."""
     late_ms: list[float]
     """Open loop only: how long after its moment each request left, sorted."""
+    first_ms: list[float] = field(default_factory=list)
+    """To the first bytes of the body, counted as `latency_ms` is, sorted."""
 
 
 class WrongAnswerError(Exception):

@@ -44,6 +44,7 @@ class Load:
         self._sent = self._done = self._chunks = self._bytes = self._due = 0
         self._latency: list[float] = []
         self._late: list[float] = []
+        self._first: list[float] = []
         self._requests: list[bytes] = []
         self._samples.clear()
         self._ended = self._loop.create_future()
@@ -74,6 +75,7 @@ class Load:
             load_cpu_s=cpu,
             latency_ms=sorted(1000 * one for one in self._latency),
             late_ms=sorted(1000 * one for one in self._late),
+            first_ms=sorted(1000 * one for one in self._first),
         )
 
     def close(self) -> None:
@@ -86,7 +88,9 @@ class Load:
 
     def _prepare(self, count: int, seed: int) -> None:
         self._restart()
-        self._requests = [self.job.request(prompt) for prompt in prompts(seed, count)]
+        self._requests = [
+            self.job.request(prompt) for prompt in prompts(seed, count, self.job.prompt_chars)
+        ]
 
     async def _closed_loop(self, count: int, ramp_s: float, seed: int) -> None:
         """Each connection asks again as soon as it has its answer, `count` times in all."""
@@ -158,6 +162,7 @@ class Load:
 
         def done(answer: Answer) -> None:
             self._latency.append(time.perf_counter() - since)
+            self._first.append(answer.first_at - since)
             self._count(answer)
             after(connection)
 

@@ -12,6 +12,7 @@ import orjson
 from bench import procs
 from bench.job import Job, Seen
 from bench.procs import FailedError, Process, python
+from bench.prompts import LENGTH
 from bench.script import plan_of
 from bench.subjects import SUBJECTS, AbsentError, Row, Stage, Subject
 
@@ -28,6 +29,7 @@ class Phase:
     rate: float = 0.0
     ramp_s: float = 0.0
     warmup: int = 0
+    prompt_chars: int = LENGTH
 
     def job(self, row: Row, seed: int) -> Job:
         plan = plan_of(self.script)
@@ -37,14 +39,17 @@ class Phase:
             door=row.door,
             model=row.model(self.script),
             chunks=plan[0],
-            requests=self.requests,
+            requests=max(1, round(self.requests * row.weight)),
             stream=self.stream,
             callers=self.callers,
             rate=self.rate,
             ramp_s=self.ramp_s,
-            warmup=self.warmup,
+            warmup=max(1, round(self.warmup * row.weight)) if self.warmup else 0,
             seed=seed,
             timeout_s=60 + self.requests / 200,
+            prompt_chars=self.prompt_chars,
+            path=row.path,
+            headers=row.headers,
         )
 
 
@@ -116,12 +121,12 @@ def measure(plan: Plan, say: Callable[[str], None]) -> Results:
     results = Results(plan)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-")))
-        upstream = stack.enter_context(_upstream(folder))
+        port = stack.enter_context(upstream(folder))
         for number in range(plan.rounds):
-            _round(number, upstream, folder, results, say)
+            _round(number, port, folder, results, say)
         if plan.memory_first:
             for name in plan.subjects:
-                _memory(name, upstream, folder, results, say)
+                _memory(name, port, folder, results, say)
     return results
 
 
@@ -155,7 +160,7 @@ def _expect(line: bytes, key: str) -> object:
 
 
 @contextmanager
-def _upstream(folder: Path) -> Iterator[int]:
+def upstream(folder: Path) -> Iterator[int]:
     """The cheap upstream, beside the load; its port."""
     process = Process(
         "upstream", python("bench.upstream"), core=cores()[1], log=folder / "up.log", talk=True

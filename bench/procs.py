@@ -6,6 +6,7 @@ CPU is the kernel's own count for the whole tree, in nanoseconds: each live proc
 """
 
 import os
+import re
 import select
 import signal
 import socket
@@ -108,6 +109,16 @@ class Process:
                 raise FailedError(f"{self.name} not ready after {timeout_s:g} s: {self._why()}")
             time.sleep(0.005)
 
+    def wait_for_file(self, path: Path, timeout_s: float = 30.0) -> str:
+        """What it writes into a file of its own, once it does."""
+        while not path.is_file() or not (text := path.read_text()):
+            if self._popen.poll() is not None:
+                raise FailedError(f"{self.name} ended early: {self._why()}")
+            if time.perf_counter() - self.started > timeout_s:
+                raise FailedError(f"{self.name} wrote no {path.name}: {self._why()}")
+            time.sleep(0.005)
+        return text
+
     def stop(self, timeout_s: float = 10.0) -> None:
         """End it and all it started: asked first, then forced."""
         started = tree(self.pid)
@@ -156,11 +167,12 @@ def answers(url: str) -> bool:
         return False
 
 
-def post(url: str, body: bytes, timeout_s: float = 30.0) -> tuple[int, dict[str, str], bytes]:
+def post(
+    url: str, body: bytes, timeout_s: float = 30.0, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of one POST of JSON; status 0 when nobody answers."""
-    asked = urllib.request.Request(
-        url, data=body, headers={"Content-Type": "application/json"}, method="POST"
-    )
+    given = {"Content-Type": "application/json", **(headers or {})}
+    asked = urllib.request.Request(url, data=body, headers=given, method="POST")
     try:
         with urllib.request.urlopen(asked, timeout=timeout_s) as answer:
             return answer.status, dict(answer.headers), answer.read()
@@ -204,6 +216,20 @@ def rss_bytes(*roots: int) -> int:
                 total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
             except OSError:
                 continue  # it ended meanwhile
+    return total
+
+
+def peak_bytes(*roots: int) -> int:
+    """The most that each process of these trees ever held, added up."""
+    total = 0
+    for root in roots:
+        for pid in tree(root):
+            try:
+                text = Path(f"/proc/{pid}/status").read_text()
+            except OSError:
+                continue
+            found = re.search(r"^VmHWM:\s+(\d+) kB", text, re.M)
+            total += int(found[1]) * 1024 if found else 0
     return total
 
 

@@ -29,6 +29,12 @@ class Row:
     """Whether streams are measured through it too."""
     roots: tuple[int, ...] = ()
     """Whose trees' CPU and memory it costs; empty for `direct`."""
+    path: str = ""
+    """Instead of the door's own path."""
+    headers: str = ""
+    """Further header lines, each with its CRLF."""
+    weight: float = 1.0
+    """Share of a closed loop's requests; slow subjects need fewer for a steady figure."""
 
     def model(self, script: str) -> str:
         return self.prefix + script if self.names_model else ""
@@ -149,6 +155,7 @@ events {{ worker_connections 2048; }}
 http {{
 {scratch}
     access_log off;
+    client_body_buffer_size 1m;
     keepalive_requests 100000000;
     upstream bench {{
         server 127.0.0.1:{upstream_port};

@@ -30,6 +30,8 @@ def lay_down(folder: Path) -> list[str]:
     password = put(folder / "POSTGRES_PASSWORD", secrets.token_urlsafe(32))
     put(folder / "GRAFANA_PASSWORD", secrets.token_urlsafe(18))
     put(own / "ADMIN_TOKEN", secrets.token_urlsafe(32))
+    put(own / "APP_CODE", secrets.token_urlsafe(32))
+    put(own / "POINTSMAN_SECRET_KEY", secrets.token_urlsafe(32))
     put(folder / "DATABASE_URL", f"postgresql://{USER}:{password}@postgres:5432/{USER}")
     return made
 

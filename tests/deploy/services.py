@@ -38,7 +38,7 @@ def ran(*command: str, cwd: Path | None = None) -> str:
 
 @asynccontextmanager
 async def process(
-    *command: str, cwd: Path, ready: str, limit_s: float = 30
+    *command: str, cwd: Path, ready: str, limit_s: float = 30, ssl: bool = True
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
     """A running service, once `ready` answers 200."""
     log = (cwd / "service.log").open("wb")
@@ -49,7 +49,7 @@ async def process(
             while True:
                 assert child.returncode is None, (cwd / "service.log").read_text()
                 try:
-                    async with session.get(ready) as answer:
+                    async with session.get(ready, ssl=ssl) as answer:
                         if answer.status == 200:
                             break
                 except aiohttp.ClientConnectionError:

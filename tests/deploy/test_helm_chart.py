@@ -178,7 +178,7 @@ def test_the_rules_of_the_cluster_are_those_that_are_tested() -> None:
 def test_the_gateway_takes_the_settings_and_the_secrets_of_the_chart(tmp_path: Path) -> None:
     written = tmp_path / "gateway.toml"
     written.write_text(one("ConfigMap", "-gateway")["data"]["gateway.toml"])
-    settings = load(written, {"HOST": "0.0.0.0"})
+    settings = load(written, {"HOST": "0.0.0.0", "APP_CODE": "a-code-of-some-length"})
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert settings.server.drain_s == values["gateway"]["drainSeconds"]
 
@@ -188,7 +188,20 @@ def test_the_gateway_takes_the_settings_and_the_secrets_of_the_chart(tmp_path: P
     assert variables["SECRETS_DIR"] == mounts["secrets"]["mountPath"]
     assert mounts["secrets"]["readOnly"] is True
     assert box["args"][:2] == ["--config", mounts["config"]["mountPath"] + "/gateway.toml"]
-    assert "SECRETS_DIR" not in {each["name"] for each in container("-gateway")["env"]}
+    pod = one("Deployment", "-gateway", EVERYTHING)["spec"]["template"]["spec"]
+    named = {each["name"]: each for each in pod["volumes"]}
+    assert named["secrets"]["secret"]["secretName"] == "keys"
+
+
+def test_without_a_secret_the_chart_makes_one_that_nobody_can_guess() -> None:
+    made, again = one("Secret", "-gateway"), one("Secret", "-gateway")
+    assert set(made["data"]) == {"APP_CODE", "ADMIN_TOKEN", "POINTSMAN_SECRET_KEY"}
+    assert made["data"] != again["data"]
+    assert made["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    pod = one("Deployment", "-gateway")["spec"]["template"]["spec"]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "secrets"]
+    assert volume["secret"]["secretName"] == made["metadata"]["name"]
+    assert "Secret" not in {each["kind"] for each in rendered(EVERYTHING)}
 
 
 def test_probes_ask_routes_that_are_there() -> None:

@@ -13,7 +13,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from deploy import sbom, secrets, subset
-from gateway.settings import ENVIRONMENT
+from gateway.environment import from_folder
+from gateway.settings import ENVIRONMENT, SettingsError, load
 from tests.deploy.services import ran
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +168,7 @@ def test_the_gateways_variables_are_known_and_no_secret_stands_in_the_file() -> 
 
 def test_secrets_are_made_once(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
-    assert len(secrets.lay_down(folder)) == 4
+    assert len(secrets.lay_down(folder)) == 6
     assert folder.stat().st_mode & 0o777 == 0o700
     before = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert secrets.lay_down(folder) == []
@@ -176,6 +177,16 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     assert password in (folder / "DATABASE_URL").read_text()
     named = {Path(one["file"]).name for one in COMPOSE["secrets"].values()}
     assert named <= {path.name for path in before}
+
+
+def test_the_composed_gateway_starts_with_what_is_laid_down(tmp_path: Path) -> None:
+    secrets.lay_down(tmp_path)
+    variables = {"HOST": "0.0.0.0", **from_folder(tmp_path / "gateway")}
+    settings = load(ROOT / "deploy" / "gateway.toml", variables)
+    assert settings.codes["first"].code == variables["APP_CODE"]
+    assert settings.access.admin_token == variables["ADMIN_TOKEN"]
+    with pytest.raises(SettingsError, match="APP_CODE"):
+        load(ROOT / "deploy" / "gateway.toml", {})
 
 
 def test_the_bill_of_materials_names_what_is_installed_and_is_the_same_each_time() -> None:

@@ -1,0 +1,1 @@
+"""The gateway beside those of others: same upstream, same cores, one run."""
