@@ -33,7 +33,9 @@ from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.origins import Origins
+from gateway.overrides import Overrides
 from gateway.reload import Reloader, registry_of, router_of
+from gateway.rests.shared import SharedRests
 from gateway.routes import (
     chat,
     codes,
@@ -57,7 +59,6 @@ from gateway.routes.access import identify
 from gateway.routes.languages import dialect_of
 from gateway.routes.live import hub
 from gateway.routes.sockets import answers
-from gateway.overrides import Overrides
 from gateway.sealing import Sealer
 from gateway.services import SERVICES, ProviderDirectory, Services
 from gateway.settings import Settings
@@ -127,11 +128,15 @@ def build_app(
             await services.accounts.start()
             await services.metering.start()
             services.feedback.start()
+            if isinstance(services.rests, SharedRests):
+                services.rests.start()
             services.ledger.start()
             services.pressure.start()
             looking = asyncio.create_task(_look(services, looked))
             yield
             services.pressure.stop()
+            if isinstance(services.rests, SharedRests):
+                await services.rests.close()
             await services.feedback.close()
             await services.accounts.close()
             await services.metering.close()
@@ -190,8 +195,9 @@ def _services(
     directory = ProviderDirectory(registry)
     prices = Prices(settings.prices)
     learned = Learned()
-    router = router_of(settings, directory, client, recorder, learned)
-    rests = CooldownTable(settings.cooldown, time.monotonic)
+    router = router_of(settings, directory, client, recorder, learned, prices)
+    table = CooldownTable(settings.cooldown, time.monotonic)
+    rests = table if redis is None else SharedRests(table, redis)
     walker = Walker(settings.attempts, rests, recorder, time.monotonic, learned)
     warnings: dict[str, str] = {}
     accounts = Accounts(settings, CodeBook(database), redis, warnings)

@@ -50,11 +50,30 @@ class _State:
     """A probe's first event came: the next failure rests again, the next answer forgets."""
 
 
-class CooldownTable:
-    """`clock` in seconds, monotonic."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A breaker opened (`error`, for so many `seconds`), closed on trust, or forgot everything."""
 
-    def __init__(self, settings: Cooldown, clock: Callable[[], float]) -> None:
+    target: str
+    seconds: float = 0.0
+    error: UpstreamError | None = None
+    firm: bool = False
+    rests: int = 0
+    """Rests in a row, each twice as long as the one before."""
+    trusted: bool = False
+
+
+class CooldownTable:
+    """`clock` in seconds, monotonic. `changed` is told of each breaker that opens or closes."""
+
+    def __init__(
+        self,
+        settings: Cooldown,
+        clock: Callable[[], float],
+        changed: Callable[[Change], None] | None = None,
+    ) -> None:
         self.settings = settings
+        self.changed = changed
         self._clock = clock
         self._states: dict[str, _State] = {}
         self._tickets = 0
@@ -91,6 +110,7 @@ class CooldownTable:
         if not (state.firm and state.until > self._clock()):
             state.error = None
             state.trusted = True
+            self._tell(Change(target, trusted=True))
 
     def succeeded(self, target: str) -> None:
         state = self._states.get(target)
@@ -101,6 +121,7 @@ class CooldownTable:
             return
         if state.trusted:
             del self._states[target]
+            self._tell(Change(target))
             return
         self._part(state).answers += 1
         failures, _ = self._counted(state)
@@ -117,27 +138,56 @@ class CooldownTable:
         if not denied and not limited and _is_the_callers(error):
             self.left(target, probe)
             return
-        state = self._states.get(target)
-        if state is None:
-            if len(self._states) >= MAX_TARGETS:
-                self._states.pop(next(iter(self._states)))
-            state = self._states[target] = _State()
+        state = self._state(target)
         probing = bool(probe) and state.probe == probe
         if probing:
             state.probe = 0
         settings = self.settings
         if denied:
-            self._rest(state, settings.denied_s, error, firm=True)
+            self._rest(target, state, settings.denied_s, error, firm=True)
         elif limited:
             asked = settings.limit_s if error.retry_after is None else error.retry_after
-            self._rest(state, min(max(asked, 0.0), MAX_LIMIT_S), error, firm=True)
+            self._rest(target, state, min(max(asked, 0.0), MAX_LIMIT_S), error, firm=True)
         else:
             self._part(state).failures += 1
             if probing or state.trusted or self._too_many(state):
                 doubled = settings.rest_s * 2.0 ** min(state.rests, 16)
                 state.rests += 1
                 asked = min(error.retry_after or 0.0, MAX_LIMIT_S)
-                self._rest(state, max(min(doubled, settings.max_s), asked), error, firm=False)
+                seconds = max(min(doubled, settings.max_s), asked)
+                self._rest(target, state, seconds, error, firm=False)
+
+    def apply(self, change: Change) -> None:
+        """What another process found out; nobody is told of it again."""
+        if change.error is None:
+            state = self._states.get(change.target)
+            if state is None or (state.firm and state.until > self._clock()):
+                return
+            if change.trusted:
+                state.error, state.trusted = None, True
+            elif not state.probe:
+                del self._states[change.target]
+            return
+        state = self._state(change.target)
+        self._begin(state, change.seconds, change.error, firm=change.firm)
+        state.rests = max(state.rests, change.rests)
+
+    def resting_now(self) -> list[Change]:
+        """Every rest that is not over."""
+        now = self._clock()
+        return [
+            Change(name, state.until - now, state.error, state.firm, state.rests)
+            for name, state in self._states.items()
+            if state.error is not None and state.until > now
+        ]
+
+    def _state(self, target: str) -> _State:
+        state = self._states.get(target)
+        if state is None:
+            if len(self._states) >= MAX_TARGETS:
+                self._states.pop(next(iter(self._states)))
+            state = self._states[target] = _State()
+        return state
 
     def _too_many(self, state: _State) -> bool:
         """Whether a closed breaker opens. One that rests already is not made to rest longer by
@@ -147,13 +197,25 @@ class CooldownTable:
         failures, asked = self._counted(state)
         return failures >= self.settings.failures and failures >= self.settings.share * asked
 
-    def _rest(self, state: _State, seconds: float, error: UpstreamError, *, firm: bool) -> None:
+    def _rest(
+        self, target: str, state: _State, seconds: float, error: UpstreamError, *, firm: bool
+    ) -> None:
+        if self._begin(state, seconds, error, firm=firm):
+            self._tell(Change(target, seconds, error, firm, state.rests))
+
+    def _tell(self, change: Change) -> None:
+        if self.changed is not None:
+            self.changed(change)
+
+    def _begin(self, state: _State, seconds: float, error: UpstreamError, *, firm: bool) -> bool:
+        """False where a firm rest lasts longer."""
         until = self._clock() + seconds
         if state.error is not None and state.firm and state.until > until:
-            return
+            return False
         state.until, state.error, state.firm = until, error, firm
         state.trusted = False
         state.window.clear()
+        return True
 
     def _part(self, state: _State) -> _Part:
         number = int(self._clock() / self.settings.window_s * PARTS)

@@ -176,6 +176,40 @@ class Prices(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer that was given before."""
+
+    provider: Provider
+    """Says it again; its name is that of the one who said it first."""
+    model: str
+    usage: Usage
+
+
+class Slot(Protocol):
+    """The place of one question's answer."""
+
+    route: str
+
+    async def found(self) -> Kept | None: ...
+
+    def taped(self, provider: Provider) -> Provider:
+        """The same one, but heard."""
+        ...
+
+    def keep(self, provider: Provider, model: str) -> None:
+        """The answer of a `taped` one came to its end."""
+        ...
+
+
+class AnswerCache(Protocol):
+    """Answers that are given again."""
+
+    def look(self, asked: Asked, trace: Trace) -> Slot | None:
+        """None where answers are not kept."""
+        ...
+
+
 @dataclass(slots=True)
 class Settlement:
     """How one request ended; made once for each request, whatever happened."""
@@ -215,9 +249,10 @@ class Rests(Protocol):
 
     def resting(self, target: str) -> Rest | None: ...
 
-    def enter(self, target: str, *, early: bool = False) -> int | None:
+    def enter(self, target: str, *, early: bool = False) -> int | Awaitable[int | None] | None:
         """Before an attempt: 0, a probe's ticket, or None when it may not be asked now. `early`:
-        nobody else is left, so a rest of our own caution may be probed before its end."""
+        nobody else is left, so a rest of our own caution may be probed before its end. Awaited
+        only for a probe that other processes have to agree to."""
         ...
 
     def answered(self, target: str, probe: int) -> None:

@@ -1,0 +1,1 @@
+"""Rests that several processes share."""

@@ -1,0 +1,209 @@
+"""Rests that several processes share over one Redis.
+
+Each process decides from its own memory, at once; what it finds out, a breaker that opens or
+closes, is told to the others, who believe it. Failures below a breaker's limit are counted by each
+process alone. A target that is half open is probed by one process: whoever sets the key. Without
+an answer from the Redis each process goes on alone, and catches up when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Awaitable
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from chat.errors import UpstreamError
+from gateway.engine.cooldown import Change, CooldownTable
+from gateway.engine.ports import Rest
+from gateway.rests.words import read, written
+from gateway.settings import Cooldown
+
+log = logging.getLogger("pointsman.rests")
+
+PREFIX = "pointsman:rests:"
+CHANNEL = "pointsman:rests"
+PROBE = "pointsman:probe:"
+PROBE_MS = 15_000
+"""A process that dies while it probes frees the target after so long."""
+RENEW_S = 5.0
+CLAIM_S = 0.25
+"""How long a probe waits for the others' consent."""
+RECONNECT_S = 1.0
+MAX_UNTOLD = 1000
+LOST = (RedisError, OSError, TimeoutError)
+
+# Deletes a probe's key only where it is still ours.
+RELEASE = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end return 0"
+
+
+class SharedRests:
+    """The engine's Rests: a CooldownTable that tells and is told."""
+
+    def __init__(self, table: CooldownTable, redis: Redis) -> None:
+        self._table = table
+        self._redis = redis
+        self._me = secrets.token_hex(8)
+        self._untold: asyncio.Queue[Change | str] = asyncio.Queue(MAX_UNTOLD)
+        self._claims: dict[str, int] = {}
+        """Probes of ours that the others know of: target -> ticket."""
+        self._tasks: list[asyncio.Task[None]] = []
+        self.connected = False
+        """Others are heard."""
+        table.changed = self._tell
+
+    def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(work()) for work in (self._listen, self._speak, self._renew)
+        ]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(*LOST):
+            async with asyncio.timeout(CLAIM_S):
+                for target in list(self._claims):
+                    await self._free(target)
+
+    @property
+    def settings(self) -> Cooldown:
+        return self._table.settings
+
+    @settings.setter
+    def settings(self, settings: Cooldown) -> None:
+        self._table.settings = settings
+
+    def calm(self) -> bool:
+        return self._table.calm()
+
+    def resting(self, target: str) -> Rest | None:
+        return self._table.resting(target)
+
+    def enter(self, target: str, *, early: bool = False) -> int | Awaitable[int | None] | None:
+        ticket = self._table.enter(target, early=early)
+        return self._claimed(target, ticket) if ticket else ticket
+
+    def answered(self, target: str, probe: int) -> None:
+        self._table.answered(target, probe)
+        self._released(target, probe)
+
+    def failed(self, target: str, error: UpstreamError, probe: int = 0) -> None:
+        self._table.failed(target, error, probe)
+        self._released(target, probe)
+
+    def succeeded(self, target: str) -> None:
+        self._table.succeeded(target)
+
+    def left(self, target: str, probe: int) -> None:
+        self._table.left(target, probe)
+        self._released(target, probe)
+
+    async def _claimed(self, target: str, ticket: int) -> int | None:
+        """The ticket, where no other process probes; where nobody can be asked, too."""
+        self._claims[target] = ticket
+        try:
+            async with asyncio.timeout(CLAIM_S):
+                ours = await self._redis.set(PROBE + target, self._me, nx=True, px=PROBE_MS)
+        except LOST:
+            return ticket
+        except BaseException:
+            self.left(target, ticket)
+            raise
+        if ours:
+            return ticket
+        self._claims.pop(target, None)
+        self._table.left(target, ticket)
+        return None
+
+    def _released(self, target: str, probe: int) -> None:
+        if probe and self._claims.get(target) == probe:
+            del self._claims[target]
+            self._put(target)
+
+    def _tell(self, change: Change) -> None:
+        self._put(change)
+
+    def _put(self, word: Change | str) -> None:
+        # A Redis that is gone for long is told of what rests then, not of what was.
+        with contextlib.suppress(asyncio.QueueFull):
+            self._untold.put_nowait(word)
+
+    async def _speak(self) -> None:
+        while True:
+            word = await self._untold.get()
+            try:
+                if isinstance(word, str):
+                    await self._free(word)
+                else:
+                    await self._told(word)
+            except LOST as fault:
+                log.warning("rests not told", extra={"fields": {"error": str(fault)}})
+
+    async def _told(self, change: Change) -> None:
+        raw = written(change, self._me)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            if change.error is not None and change.seconds > 0:
+                pipe.set(PREFIX + change.target, raw, px=max(1, int(change.seconds * 1000)))
+            else:
+                pipe.delete(PREFIX + change.target)
+            pipe.publish(CHANNEL, raw)
+            await pipe.execute()
+
+    async def _free(self, target: str) -> None:
+        await self._redis.eval(RELEASE, 1, PROBE + target, self._me)
+
+    async def _renew(self) -> None:
+        """Probes that last longer than the key."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            with contextlib.suppress(*LOST):
+                for target in list(self._claims):
+                    await self._redis.set(PROBE + target, self._me, xx=True, px=PROBE_MS)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(CHANNEL)
+                    await self._catch_up()
+                    self.connected = True
+                    while True:
+                        message = await channel.get_message(
+                            ignore_subscribe_messages=True, timeout=RENEW_S
+                        )
+                        if message is not None:
+                            self._heard(message["data"])
+            except LOST as fault:
+                if self.connected:
+                    log.warning("rests are not shared", extra={"fields": {"error": str(fault)}})
+                self.connected = False
+                await asyncio.sleep(RECONNECT_S)
+
+    async def _catch_up(self) -> None:
+        """Both ways: what rests elsewhere, and what rests here."""
+        async for key in self._redis.scan_iter(match=PREFIX + "*", count=500):
+            raw = await self._redis.get(key)
+            left = await self._redis.pttl(key)
+            if raw is not None and left > 0:
+                self._heard(raw, left / 1000)
+        for change in self._table.resting_now():
+            await self._told(change)
+
+    def _heard(self, raw: bytes | str, left_s: float | None = None) -> None:
+        try:
+            sender, change = read(raw)
+        except (ValueError, KeyError, TypeError):
+            log.warning("a word on rests that makes no sense")
+            return
+        if sender == self._me:
+            return
+        if left_s is not None:
+            change = Change(
+                change.target, left_s, change.error, change.firm, change.rests, change.trusted
+            )
+        self._table.apply(change)
