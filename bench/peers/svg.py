@@ -85,9 +85,7 @@ def write(folder: Path, plots: Mapping[str, str]) -> None:
 
 def figure(value: float) -> str:
     """Three digits that count."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _head(height: int, title: str) -> list[str]:
