@@ -174,13 +174,13 @@ function ProviderForm({ provider, save }: { provider: Provider; save: Save }) {
   };
   const well = provider.on && (provider.status === "connected" || provider.status === "unchecked");
   return (
-    <section className="provider" aria-label={name}>
-      <header>
-        <strong className={`state ${well ? "good" : provider.on ? "warn" : ""}`}>{name}</strong>
-        <span className="hint">{provider.on ? (provider.status ?? "being looked at") : `off: ${provider.detail ?? "not set"}`}</span>
-      </header>
-      <details>
-        <summary>Key and address{provider.changed.length ? ", set here" : ""}</summary>
+    <section aria-label={name}>
+      <details className="provider">
+        <summary>
+          <strong className={`state ${well ? "good" : provider.on ? "warn" : ""}`}>{name}</strong>
+          <span className="hint">{provider.on ? (provider.status ?? "being looked at") : `off: ${provider.detail ?? "not set"}`}</span>
+          {provider.changed.length > 0 && <span className="hint">set here</span>}
+        </summary>
         <form
           className="form"
           onSubmit={(event) => {
