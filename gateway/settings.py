@@ -22,6 +22,7 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 ENVIRONMENT: dict[str, tuple[str, str]] = {
     "HOST": ("server", "host"),
+    "SERVER_PORT": ("server", "port"),
     "PORT": ("server", "port"),
     "CLASSIFIER_URL": ("classifier", "url"),
     "DEBUG_MODE": ("log", "debug"),
@@ -32,6 +33,9 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "REDIS_URL": ("store", "redis"),
     "POINTSMAN_SECRET_KEY": ("store", "secret_key"),
     "LOG_FORMAT": ("log", "format"),
+    "QUEUE_MAX_SIZE": ("jobs", "capacity"),
+    "REQUEST_TIMEOUT": ("jobs", "timeout_s"),
+    "WEBHOOK_SECRET": ("jobs", "webhook_secret"),
     "LOG_DIR": ("log", "folder"),
 }
 """Environment variable -> the setting that it replaces."""
@@ -103,8 +107,18 @@ class Route(_Section):
     """Share of requests that another tier answers than the one chosen, to learn from."""
     hedge_after_ms: float | None = Field(default=None, ge=1, le=600_000)
     """Silence after which the next target is asked beside the first."""
+    queue: bool = False
+    """With max_in_flight: callers beyond it wait their turn instead of a 503."""
+    max_in_flight: int | None = Field(default=None, ge=1)
+    """Answers at once, in each process."""
     resume: bool = False
     """After a failure in mid-stream the next target that can goes on with the text."""
+    cache_s: float = Field(default=0.0, ge=0, le=2_592_000)
+    """How long an answer is given again to the same question; 0 keeps none."""
+    cache_shared: bool = False
+    """Also to other callers."""
+    cache_any_temperature: bool = False
+    """Also where the caller asks for a temperature above 0."""
 
     @model_validator(mode="after")
     def _one_line(self) -> Route:
@@ -228,6 +242,17 @@ class Price(_Section):
     """When it was true, for the ledger."""
 
 
+class Cache(_Section):
+    memory_bytes: int = Field(default=64 * 2**20, ge=0)
+    """Of kept answers, without a Redis; the least recently used goes first."""
+    answer_bytes: int = Field(default=2**20, ge=1)
+    """Longer answers are not kept."""
+    named_s: float = Field(default=0.0, ge=0, le=2_592_000)
+    """As a route's cache_s, for models that the caller names."""
+    named_shared: bool = False
+    named_any_temperature: bool = False
+
+
 class Ledger(_Section):
     flush_s: float = Field(default=0.5, ge=0.05, le=60)
     """Between two writings: what a killed process may lose."""
@@ -264,6 +289,51 @@ class Feedback(_Section):
     """Characters of a prompt that are kept."""
 
 
+class Jobs(_Section):
+    workers: int = Field(default=4, ge=0, le=1000)
+    """Jobs at once, in each process; 0 only takes them in."""
+    capacity: int = Field(default=10_000, ge=1)
+    """Jobs that may wait, and callers of a route with a queue in each process."""
+    timeout_s: Seconds = 300
+    """How long a job may wait, and how long its answer may take."""
+    queue: Literal["auto", "database"] = "auto"
+    """auto: store.redis where there is one, else store.database."""
+    priority_s: float = Field(default=60, ge=0, le=86_400)
+    """Seconds of waiting that one step of priority is worth."""
+    lease_s: float = Field(default=15, ge=0.2, le=3600)
+    """How long a dead worker's job waits until another takes it."""
+    max_claims: int = Field(default=5, ge=1)
+    """Workers that a job may take down with it."""
+    retention_s: float = Field(default=604_800, ge=1)
+    """How long a job that ended is kept."""
+    batch_limit: int = Field(default=1000, ge=1, le=10_000)
+    model: str = ""
+    """What POST /ai_request asks; "": Together's default model, or auto while Together is off."""
+    fallback_models: TargetList = ()
+    """Whom it asks behind that one; without any, Together's fallback models."""
+    max_tokens: int = Field(default=1000, ge=1)
+    """Of a request type that does not say, as the temperature."""
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    webhook_secret: str = ""
+    """Signs the webhooks; without one none are taken."""
+    webhook_allow: tuple[str, ...] = ()
+    """Hosts, host:port or networks that a webhook may reach though they are not public."""
+    webhook_tries: int = Field(default=8, ge=1, le=50)
+
+
+class RequestType(_Section):
+    """The template of a request type. None: [jobs] says."""
+
+    system_prompt: str = ""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1)
+    model: str = ""
+    """A route, an alias or a model."""
+    fallback_models: TargetList = ()
+    response_format: Literal["text", "json_object"] | dict[str, Any] = "text"
+    """Or a JSON Schema of the answer."""
+
+
 class Log(_Section):
     debug: bool = False
     format: Literal["auto", "text", "json"] = "auto"
@@ -292,6 +362,9 @@ class Settings(_Section):
 
     feedback: Feedback = Feedback()
     log: Log = Log()
+    jobs: Jobs = Jobs()
+    request_types: dict[str, RequestType] = Field(default_factory=dict)
+    cache: Cache = Cache()
     ledger: Ledger = Ledger()
     prices: dict[str, Price] = Field(default_factory=dict)
     """By "provider/model"; a * in it stands for anything."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from gateway.app import build_app
 from gateway.monitor.metrics import Metrics
-from gateway.settings import ENVIRONMENT, Model, Price, Route, Settings
+from gateway.settings import ENVIRONMENT, Model, Price, RequestType, Route, Settings
 from gateway.terms import SeedTerms
 from providers.registry import CATALOG, ROW_FIELDS
 
@@ -34,7 +34,7 @@ def sections() -> dict[str, dict[str, str]]:
 def test_every_setting_is_documented_with_its_default() -> None:
     documented = sections()
     for name, field in Settings.model_fields.items():
-        if name in ("routes", "aliases", "providers", "models", "codes"):
+        if name in ("routes", "aliases", "providers", "models", "codes", "request_types"):
             continue
         model = field.annotation
         if name == "prices":
@@ -58,6 +58,7 @@ def test_every_setting_of_a_route_and_a_provider_is_documented() -> None:
     words = {field.alias or name for name, field in Model.model_fields.items()}
     assert set(documented['models."provider/model"']) == words
     assert set(documented["codes.NAME"]) == set(SeedTerms.model_fields)
+    assert set(documented["request_types.NAME"]) == set(RequestType.model_fields)
 
 
 def test_every_environment_variable_of_the_gateway_is_documented() -> None:

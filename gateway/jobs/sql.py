@@ -29,7 +29,8 @@ SWEEP = 500
 
 TAG = """(SELECT CASE WHEN max(tag) + CAST(:spread AS DOUBLE PRECISION)
   > CAST(:now AS DOUBLE PRECISION) THEN max(tag) + CAST(:spread AS DOUBLE PRECISION)
-  ELSE CAST(:now AS DOUBLE PRECISION) END FROM jobs WHERE app_id = CAST(:app_id AS VARCHAR) AND status = 'queued')"""
+  ELSE CAST(:now AS DOUBLE PRECISION) END FROM jobs
+  WHERE app_id = CAST(:app_id AS VARCHAR) AND status = 'queued')"""
 # A tag is looked up twice: a lookup in an index costs less than a second statement.
 INSERT = f"""INSERT INTO jobs (id, app_id, app_name, type, door, status, priority, body, question,
   created_at, expires_at, tag, rank, claims, written, webhook, hook_tries, idem_key, digest)

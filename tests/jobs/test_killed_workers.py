@@ -25,13 +25,13 @@ def test_kills_at_random_moments_lose_nothing_and_report_nothing_twice(
     kind: str, tmp_path: Path
 ) -> None:
     with queues.store(kind, tmp_path) as url:
+        (tmp_path / "finished").touch()
         asyncio.run(_killed(url, tmp_path / "finished"))
 
 
 async def _killed(url: str, log: Path) -> None:
     await queues.prepare(url)
     chance = random.Random(11)
-    log.touch()
     seed = 0
 
     def start() -> subprocess.Popen[bytes]:
@@ -65,7 +65,7 @@ async def _killed(url: str, log: Path) -> None:
         assert {one.id for one in every} == set(ids)
         assert {one.status for one in every} == {"completed"}
         kept = {one.id: one.result for one in every}
-        told = [line.split() for line in log.read_text().splitlines()]
+        told = [line.split() for line in _read(log).splitlines()]
         # A worker may be killed between the store's word and its own line; never the other way.
         assert JOBS - KILLS <= len(told) <= JOBS
         assert len({name for name, _ in told}) == len(told)
@@ -81,7 +81,7 @@ async def _killed(url: str, log: Path) -> None:
 
 async def _until(log: Path, count: int) -> None:
     end = time.monotonic() + 60
-    while log.read_bytes().count(b"\n") < count:
+    while _read(log).count("\n") < count:
         assert time.monotonic() < end, "the workers stopped working"
         await asyncio.sleep(0.01)
 
@@ -94,3 +94,7 @@ async def _emptied(queue: Queue) -> None:
             return
         assert time.monotonic() < end, f"not done in time: {stats}"
         await asyncio.sleep(0.1)
+
+
+def _read(log: Path) -> str:
+    return log.read_text(encoding="utf-8")
