@@ -18,6 +18,7 @@ from gateway.accounts.codebook import CodeBook
 from gateway.accounts.identity import Identity
 from gateway.accounts.limits import Limits
 from gateway.accounts.metering import Metering
+from gateway.cache.answers import Answers, shelf_of
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.learned import Learned
@@ -141,6 +142,7 @@ def build_app(
             await services.accounts.close()
             await services.metering.close()
             await services.overrides.close()
+            await services.answers.close()
             await services.ledger.close()
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -205,6 +207,7 @@ def _services(
     limits = Limits(accounts, metering.counts, prices)
     pressure = Pressure(settings.server)
     metrics.shed.set_function(lambda: pressure.shed)
+    answers_kept = Answers(lambda: services.settings, shelf_of(settings, redis))
     pipeline = Pipeline(
         router,
         walker,
@@ -213,6 +216,7 @@ def _services(
         max_messages=settings.server.max_messages,
         pressure=pressure,
         admission=limits,
+        answers=answers_kept,
     )
     # Read when it is scraped, instead of counted up and down with each request.
     metrics.in_flight.set_function(lambda: len(pipeline.running))
@@ -251,6 +255,7 @@ def _services(
         recorder=recorder,
         prices=prices,
         ledger=ledger,
+        answers=answers_kept,
         overrides=Overrides(database, Sealer(settings.store), warnings),
         database=database,
         redis=redis,

@@ -14,6 +14,7 @@ from gateway.accounts.accounts import Accounts
 from gateway.accounts.identity import Identity
 from gateway.accounts.limits import Limits
 from gateway.accounts.metering import Metering
+from gateway.cache.answers import Answers
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
 from gateway.engine.ports import Provider
@@ -107,6 +108,7 @@ class Services:
     prices: Prices
     ledger: Ledger
     overrides: Overrides
+    answers: Answers
     database: Database
     redis: Redis | None
     """None where each process is on its own."""

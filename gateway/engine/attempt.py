@@ -10,6 +10,7 @@ from chat.events import Usage
 
 if TYPE_CHECKING:
     from dialects.base import Renderer
+    from gateway.engine.ports import Provider
     from gateway.engine.routing import Target
     from gateway.engine.story import Story
 
@@ -27,7 +28,8 @@ class Attempt:
     first_at: float | None = None
     ended: float | None = None
     outcome: str = ""
-    """finished, cancelled, or the kind of its error; "" while it runs."""
+    """finished, cancelled, or the kind of its error; "" while it runs; kept when nobody was asked,
+    as the answer had been given before."""
     error: str | None = None
     """What the error said, for a person."""
     usage: Usage = field(default_factory=Usage)
@@ -37,5 +39,7 @@ class Attempt:
     """What writes this attempt's answer to the caller."""
     story: Story | None = None
     """What it told, where somebody may have to go on with it."""
+    heard: Provider | None = None
+    """The target's provider, where its answer is to be kept."""
     pieces: AsyncGenerator[bytes, None] | None = None
     """What comes after the first bytes of a stream."""

@@ -19,9 +19,9 @@ from dialects.base import Now, Renderer
 from gateway.engine import resume, structured
 from gateway.engine.attempt import Attempt
 from gateway.engine.attempts import Walker
-from gateway.engine.ports import Admission, Asked, Recorder
+from gateway.engine.ports import Admission, AnswerCache, Asked, Kept, Recorder
 from gateway.engine.pressure import Pressure
-from gateway.engine.routing import Router
+from gateway.engine.routing import Router, Target
 from gateway.engine.run import Quiet, Run
 from gateway.engine.speak import (
     relayed,
@@ -48,6 +48,7 @@ class Pipeline:
         max_messages: int = 5000,
         pressure: Pressure | None = None,
         admission: Admission | None = None,
+        answers: AnswerCache | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Now = time.time,
     ) -> None:
@@ -58,6 +59,7 @@ class Pipeline:
         self._max_messages = max_messages
         self._pressure = pressure
         self._admission = admission
+        self._answers = answers
         self.clock = clock
         self._now = now
         self.running: set[Run] = set()
@@ -152,6 +154,10 @@ class Pipeline:
         if self._admission is not None:
             grant = self._admission.admit(asked, run.trace)
             asked.grant = await grant if isinstance(grant, Awaitable) else grant
+        if self._answers is not None:
+            run.slot = self._answers.look(asked, run.trace)
+            if run.slot is not None and (kept := await run.slot.found()) is not None:
+                return await self._again(run, kept, ask)
         run.trace.tell("routing")
         plan = await self._router.plan(asked.request, run.trace, asked.body, asked.models)
         run.plan = plan
@@ -169,6 +175,26 @@ class Pipeline:
             stream=asked.request.stream,
             began=run.began,
         )
+        return first
+
+    async def _again(
+        self, run: Run, kept: Kept, ask: Callable[[Run, Attempt], Awaitable[bytes]]
+    ) -> bytes:
+        """The first bytes of an answer that was given before. Nobody is asked, so it is no
+        attempt of the request's."""
+        name = f"{kept.provider.name}/{kept.model}"
+        attempt = Attempt(Target(kept.provider, kept.model, name), self.clock(), outcome="kept")
+        trace, slot = run.trace, run.slot
+        assert slot is not None
+        run.slot = None
+        trace.cache = trace.headers["x-cache"] = "hit"
+        trace.route, trace.reason = slot.route, "The same question was answered before."
+        trace.target, trace.provider, trace.model = name, kept.provider.name, kept.model
+        first = await ask(run, attempt)
+        attempt.usage = kept.usage
+        attempt.first_at = now = self.clock()
+        trace.first_token_ms = (now - run.began) * 1000
+        run.committed = attempt
         return first
 
     async def _gone_on(
@@ -275,7 +301,10 @@ class Pipeline:
     def _pieces(self, run: Run, attempt: Attempt) -> AsyncGenerator[bytes, None]:
         asked, provider, model = run.asked, attempt.target.provider, attempt.target.model
         attempt.renderer = renderer = self.renderer(run, model)
-        if not run.resumes and relays(asked, provider, model):
+        if run.slot is not None:
+            # What passes through untouched is not heard.
+            provider = attempt.heard = run.slot.taped(provider)
+        elif not run.resumes and relays(asked, provider, model):
             return relayed(asked, provider, model, attempt)
         request = asked.request
         if request.response_format is not None and not provider.dialect.enforces(request, model):
@@ -288,7 +317,9 @@ class Pipeline:
 
     async def _whole(self, run: Run, attempt: Attempt) -> bytes:
         asked, provider, model = run.asked, attempt.target.provider, attempt.target.model
-        if relays(asked, provider, model):
+        if run.slot is not None:
+            provider = attempt.heard = run.slot.taped(provider)
+        if run.slot is None and relays(asked, provider, model):
             body = await relayed_whole(asked, provider, model, attempt, run.trace)
         else:
             body = await translated_whole(

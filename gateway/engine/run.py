@@ -12,7 +12,7 @@ from chat.events import Usage
 from chat.trace import Trace
 from dialects.base import Renderer
 from gateway.engine.attempt import Attempt
-from gateway.engine.ports import Asked, Settlement
+from gateway.engine.ports import Asked, Settlement, Slot
 from gateway.engine.routing import Plan
 from gateway.engine.story import added
 from gateway.settings import Attempts
@@ -46,6 +46,7 @@ class Run:
         "quiet",
         "resumes",
         "seen_then",
+        "slot",
         "task",
         "told",
         "trace",
@@ -58,6 +59,8 @@ class Run:
         self.pipeline = pipeline
         self.asked = asked
         self.trace = trace
+        self.slot: Slot | None = None
+        """Where the answer is to be kept."""
         self.clock = pipeline.clock
         self.limits: Attempts = pipeline.walker.settings
         self.began = pipeline.clock()
@@ -101,8 +104,12 @@ class Run:
         self.seen_then = self.committed.seen if self.committed is not None else 0
 
     def finished(self) -> None:
-        assert self.committed is not None
-        self.pipeline.walker.succeeded(self.committed)
+        committed = self.committed
+        assert committed is not None
+        if not committed.outcome:
+            self.pipeline.walker.succeeded(committed)
+        if self.slot is not None and committed.heard is not None:
+            self.slot.keep(committed.heard, committed.target.model)
         self.outcome = "finished"
 
     def failed(self, error: GatewayError) -> None:

@@ -12,7 +12,12 @@ down_revision: str | None = "0001"
 def upgrade() -> None:
     op.create_table(
         "ledger",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
         sa.Column("writer", sa.BigInteger, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("day", sa.Integer, nullable=False),
@@ -77,7 +82,17 @@ def upgrade() -> None:
         sa.Column("local_unpriced", sa.BigInteger, nullable=False),
         sa.Column("strong_nano", sa.BigInteger, nullable=False),
         sa.Column("strong_unpriced", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("day", "caller_id", "caller_name", "route", "tier", "provider", "model", "outcome", name="pk_ledger_days"),
+        sa.PrimaryKeyConstraint(
+            "day",
+            "caller_id",
+            "caller_name",
+            "route",
+            "tier",
+            "provider",
+            "model",
+            "outcome",
+            name="pk_ledger_days",
+        ),
     )
 
 

@@ -1,0 +1,84 @@
+"""Where kept answers lie: in this process, or in the Redis that all of them share."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+PREFIX = "pointsman:answer:"
+OVERHEAD = 300
+"""Bytes of a kept answer beside its own: its key and its place."""
+REST_S = 5.0
+"""A Redis that failed is left alone for so long."""
+
+
+class Shelf(Protocol):
+    """Neither method raises: what cannot be looked up is not there."""
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def put(self, key: str, value: bytes, seconds: float) -> None: ...
+
+
+class MemoryShelf:
+    """The least recently used goes first when there are more than `limit` bytes."""
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limit = limit
+        self.size = 0
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+
+    async def get(self, key: str) -> bytes | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        if found[0] <= self._clock():
+            self._drop(key)
+            return None
+        self._kept.move_to_end(key)
+        return found[1]
+
+    async def put(self, key: str, value: bytes, seconds: float) -> None:
+        self._drop(key)
+        self._kept[key] = (self._clock() + seconds, value)
+        self.size += len(value) + OVERHEAD
+        while self.size > self.limit and self._kept:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: str) -> None:
+        gone = self._kept.pop(key, None)
+        if gone is not None:
+            self.size -= len(gone[1]) + OVERHEAD
+
+
+class RedisShelf:
+    """Redis itself drops what is old; give it a maxmemory and allkeys-lru to bound it."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._rests_until = 0.0
+
+    async def get(self, key: str) -> bytes | None:
+        if self._clock() < self._rests_until:
+            return None
+        try:
+            found = await self._redis.get(PREFIX + key)
+        except (RedisError, OSError):
+            self._rests_until = self._clock() + REST_S
+            return None
+        return found if isinstance(found, bytes) else None
+
+    async def put(self, key: str, value: bytes, seconds: float) -> None:
+        if self._clock() < self._rests_until:
+            return
+        try:
+            await self._redis.set(PREFIX + key, value, px=max(1, int(seconds * 1000)))
+        except (RedisError, OSError):
+            self._rests_until = self._clock() + REST_S
