@@ -27,6 +27,7 @@ HEADERS = b"Content-Type: application/json\r\n"
 IDLE_S = 30.0
 """Longer than any deadline: that one is what counts."""
 FAILURES = {"cut": "its answer was cut", "malformed": "its answer makes no sense"}
+MAX_TIERS = 16
 MAX_ANSWER = 65536
 """Bytes; a verdict has a few hundred."""
 
@@ -113,14 +114,38 @@ def _verdict(answer: Json) -> Verdict:
     tier = answer["tier"]
     if tier not in TIERS:
         raise ValueError(tier)
-    percentile = answer.get("percentile")
     return Verdict(
         tier=tier,
         score=_share(answer["score"]),
-        percentile=None if percentile is None else _share(percentile),
+        percentile=_share_or_none(answer.get("percentile")),
         domain=_short(answer.get("domain")),
         version=_short(answer.get("version")),
+        length=_length(answer.get("length")),
+        sure=_share_or_none(answer.get("sure")),
+        ood=answer.get("ood") is True,
+        tiers=_tiers(answer.get("tiers")),
     )
+
+
+def _share_or_none(value: Json) -> float | None:
+    return None if value is None else _share(value)
+
+
+def _length(value: Json) -> float | None:
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+        raise ValueError(value)
+    return float(value)
+
+
+def _tiers(value: Json) -> dict[str, float] | None:
+    """None where it does not say; names that no route has are of no use, and do no harm."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or len(value) > MAX_TIERS:
+        raise ValueError(value)
+    return {name: _share(chance) for name, chance in value.items()}
 
 
 def _share(value: Json) -> float:

@@ -55,7 +55,9 @@ class ReplayServer:
         self.received: list[Received] = []
         self.open = 0
         self.answers: dict[str, bytes] = {}
-        """JSON for a GET, by path; an empty list of models for any other."""
+        """JSON for a GET or /api/show, by path; an empty list of models for any other."""
+        self.shown: list[str] = []
+        """Models that POST /api/show was asked about."""
         self.look_status = 200
         """Status of every GET."""
         self.connections: set[int] = set()
@@ -109,8 +111,11 @@ class ReplayServer:
             {name.lower(): value for name, value in request.headers.items()},
             orjson.loads(raw) if raw else None,
         )
-        if request.method != "POST":
+        if request.method != "POST" or request.path == "/api/show":
             told = self.answers.get(request.path, b'{"data": [], "models": []}')
+            if request.method == "POST":
+                # An Ollama is asked what each of its models can do: what the test says of it.
+                self.shown.append(received.body["model"])
             return web.Response(status=self.look_status, body=told, content_type="application/json")
         self.received.append(received)
         assert request.transport is not None
