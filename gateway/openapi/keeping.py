@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.openapi.piece import NDJSON, Operation
 
-CODES, FEEDBACK, ROUTING = "App codes", "Feedback", "Routing"
+CODES, FEEDBACK, ROUTING, SETTINGS = "App codes", "Feedback", "Routing", "Settings"
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/codes", CODES, "All app codes and what they used", admin=True),
@@ -93,5 +93,34 @@ OPERATIONS: tuple[Operation, ...] = (
             ("promote", "The candidate serves"),
             ("rollback", "The one before serves again"),
         )
+    ),
+    Operation("GET", "/settings", SETTINGS, "Keys (masked), addresses, routes", admin=True),
+    Operation(
+        "POST",
+        "/settings",
+        SETTINGS,
+        "Changes them, at once and on all workers",
+        "Settings",
+        {},
+        admin=True,
+    ),
+    Operation(
+        "POST",
+        "/settings/test",
+        SETTINGS,
+        "Asks a provider for its models once, and says what happened",
+        "SettingsTest",
+        {"provider": "openai"},
+        admin=True,
+    ),
+    Operation("GET", "/profile", SETTINGS, "The name and e-mail that the page shows", admin=True),
+    Operation(
+        "POST",
+        "/profile",
+        SETTINGS,
+        "Changes them",
+        "Profile",
+        {"display_name": "Ada", "email": "ada@example.org"},
+        admin=True,
     ),
 )

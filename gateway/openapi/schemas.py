@@ -200,4 +200,19 @@ SCHEMAS: dict[str, Json] = {
         warnings={"type": "array", "items": TEXT},
     ),
     "Explain": closed(["message"], message={"type": "string", "minLength": 1, "pattern": "\\S"}),
+    "Settings": thing(
+        [],
+        openai_api_key={"type": ["string", "null"], "maxLength": 4096},
+        openai_base_url={"type": ["string", "null"], "maxLength": 2048},
+        providers=OBJECT,
+        routes=OBJECT,
+    ),
+    "SettingsTest": thing(
+        ["provider"], provider={"type": "string", "minLength": 1}, api_key=TEXT, base_url=TEXT
+    ),
+    "Profile": thing(
+        [],
+        display_name={"type": "string", "maxLength": 200},
+        email={"type": "string", "maxLength": 254},
+    ),
 }

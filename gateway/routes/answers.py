@@ -110,7 +110,7 @@ class Answer:
         if self.last is not None:
             return
         if last["type"] == "done":
-            last.setdefault("cost", None)
+            last["cost"] = self._answers.cost(self.trace, last["usage"])
             last["tokens_per_s"] = _speed(last)
         self.last = {"type": last.pop("type"), "id": self.id, "next": len(self.pieces), **last}
         self.statuses.clear()
@@ -206,12 +206,19 @@ class Place:
 
 class Answers:
     """Those of this process, by who asked and the id that he gave. `loads` says of a target
-    whether its server reads models into memory first."""
+    whether its server reads models into memory first; `cost` is what a usage costs, or None."""
 
-    def __init__(self, pipeline: Pipeline, settings: Web, loads: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        settings: Web,
+        loads: Callable[[str], bool],
+        cost: Callable[[Trace, dict[str, Json]], Json],
+    ) -> None:
         self.pipeline = pipeline
         self.settings = settings
         self.loads = loads
+        self.cost = cost
         self._kept: OrderedDict[tuple[str, str], Answer] = OrderedDict()
         self._bytes = 0
 

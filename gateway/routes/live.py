@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 import orjson
 from aiohttp import WSCloseCode, web
 from aiohttp_sse import EventSourceResponse, sse_response
+from sqlalchemy.exc import SQLAlchemyError
 
 from chat.errors import BadRequest, Draining, GatewayError, NotFound
 from chat.request import Json
@@ -16,12 +19,15 @@ from gateway.engine.ports import Caller, Settlement
 from gateway.middleware import CALLER
 from gateway.monitor.hub import Hub, Sources, Watcher
 from gateway.monitor.share import Share
+from gateway.routes import books
 from gateway.routes.wire import WIRES, Closed, Wire, told
 from gateway.services import SERVICES, Services
 
 HUB = web.AppKey("hub", Hub)
 MOST = 200
-FILTERS = ("outcome", "error", "door", "route", "target", "provider", "model", "tier")
+LONGEST = 300
+"""Characters of a filter."""
+MARK = re.compile(r"[0-9]{1,19}|[0-9.]{1,18}~[A-Za-z0-9._-]{1,64}")
 
 
 def register(app: web.Application) -> None:
@@ -35,9 +41,10 @@ def register(app: web.Application) -> None:
 async def hub(app: web.Application) -> AsyncGenerator[None, None]:
     """Lives as long as the parts that it looks at."""
     services = app[SERVICES]
-    app[HUB] = live = Hub(_sources(services))
+    money = books.Money(services.database)
+    app[HUB] = live = Hub(_sources(services, money))
     services.recorder.listeners.append(live.settled)
-    tasks = [asyncio.create_task(live.run())]
+    tasks = [asyncio.create_task(live.run()), asyncio.create_task(money.run())]
     if services.redis is not None:
         tasks.append(asyncio.create_task(Share(live, services.redis).run()))
     yield
@@ -148,75 +155,94 @@ async def snapshot(request: web.Request) -> web.Response:
 
 
 async def requests(request: web.Request) -> web.Response:
-    """A page of the last requests, newest first."""
-    caller, query = request[CALLER], request.query
-    known = {*FILTERS, "caller", "since", "until", "limit", "before"}
-    for name in query:
-        if name not in known:
-            reading.bad(name, f"is not known here; known: {', '.join(sorted(known))}.")
-    limit = int(_number(query, "limit", int, 1, MOST) or 50)
-    keep = _wanted(query, caller)
-    rows = [row for row in request.app[HUB].seen(_scope(caller)) if keep(row)]
-    start = _after(rows, query.get("before"))
-    page = rows[start : start + limit]
-    more = len(rows) > start + limit
-    return _json(
-        {
-            "requests": page,
-            "next": _mark(page[-1]) if page and more else None,
-            "source": "memory",
-        }
-    )
+    """A page of the last requests, newest first: from the ledger, or from memory without it."""
+    wanted = _wanted(request)
+    mark = request.query.get("before")
+    try:
+        if mark is not None and "~" in mark:
+            raise _Unknown
+        rows, last = await books.page(request.app[SERVICES].database, wanted)
+        following, source = None if last is None else str(last), "ledger"
+    except (SQLAlchemyError, _Unknown):
+        rows, following = _remembered(request.app[HUB].seen(wanted.scope), wanted, mark)
+        source = "memory"
+    return _json({"requests": rows, "next": following, "source": source})
 
 
 async def one(request: web.Request) -> web.Response:
-    asked = request.match_info["request_id"]
-    for row in request.app[HUB].seen(_scope(request[CALLER])):
+    """This process still knows more of it than the ledger, for a while."""
+    asked, scope = request.match_info["request_id"], _scope(request[CALLER])
+    for row in request.app[HUB].seen(scope):
         if row["request_id"] == asked:
             return _json(row)
-    raise NotFound(f"No request {asked[:64]!r} is known; it may be too long ago.")
+    with contextlib.suppress(SQLAlchemyError):
+        kept = await books.one(request.app[SERVICES].database, scope, asked)
+        if kept is not None:
+            return _json(kept)
+    raise NotFound(f"No request {asked[:64]!r} is known.")
+
+
+class _Unknown(Exception):
+    """A mark of the memory's pages."""
 
 
 def _scope(caller: Caller) -> str | None:
     return None if caller.admin else caller.id
 
 
-def _wanted(query: Mapping[str, str], caller: Caller) -> Callable[[dict[str, Json]], bool]:
-    exact = {name: query[name] for name in FILTERS if name in query}
-    since = _number(query, "since", float, 0, 1e11)
-    until = _number(query, "until", float, 0, 1e11)
-    name = query.get("caller")
-    if name is not None and not caller.admin:
+def _wanted(request: web.Request) -> books.Wanted:
+    """Raises BadRequest."""
+    caller, query = request[CALLER], request.query
+    known = {*books.FILTERS, "caller", "since", "until", "limit", "before"}
+    for name in query:
+        if name not in known:
+            reading.bad(name[:50], f"is not known here; known: {', '.join(sorted(known))}.")
+    for name, value in query.items():
+        if "\0" in value or len(value) > LONGEST:
+            reading.bad(name, f"must have at most {LONGEST} characters, none of them null.")
+    if "caller" in query and not caller.admin:
         reading.bad("caller", "is an admin's filter.")
+    before = query.get("before")
+    if before is not None and not MARK.fullmatch(before):
+        reading.bad("before", "must be the `next` of an answer from here.")
+    return books.Wanted(
+        scope=_scope(caller),
+        exact={name: query[name] for name in books.FILTERS if name in query},
+        caller=query.get("caller"),
+        since=_number(query, "since", float, 0, 1e11),
+        until=_number(query, "until", float, 0, 1e11),
+        before=min(int(before), 2**63 - 1) if before is not None and "~" not in before else None,
+        limit=int(_number(query, "limit", int, 1, MOST) or 50),
+    )
 
-    def keep(row: dict[str, Json]) -> bool:
-        return (
-            all(row[field] == value for field, value in exact.items())
-            and (since is None or row["at"] >= since)
-            and (until is None or row["at"] < until)
-            and (name is None or name in (row["caller"], row["caller_id"]))
-        )
 
-    return keep
+def _remembered(
+    rows: list[dict[str, Json]], wanted: books.Wanted, mark: str | None
+) -> tuple[list[dict[str, Json]], str | None]:
+    """A page of this process's own, and the mark of the one behind it."""
+    kept = [row for row in rows if _fits(row, wanted)]
+    start = 0
+    if mark is not None:
+        at = float(mark.partition("~")[0])
+        names = [_mark(row) for row in kept]
+        gone = next((number for number, row in enumerate(kept) if row["at"] < at), len(kept))
+        start = names.index(mark) + 1 if mark in names else gone
+    found = kept[start : start + wanted.limit]
+    more = len(kept) > start + wanted.limit
+    return found, _mark(found[-1]) if found and more else None
+
+
+def _fits(row: dict[str, Json], wanted: books.Wanted) -> bool:
+    return (
+        all(row[field] == value for field, value in wanted.exact.items())
+        and (wanted.since is None or row["at"] >= wanted.since)
+        and (wanted.until is None or row["at"] < wanted.until)
+        and (wanted.caller is None or wanted.caller in (row["caller"], row["caller_id"]))
+    )
 
 
 def _mark(row: dict[str, Json]) -> str:
     return f"{row['at']}~{row['request_id']}"
-
-
-def _after(rows: list[dict[str, Json]], before: str | None) -> int:
-    """The place behind the row that the mark names, or behind its time when it is gone."""
-    if before is None:
-        return 0
-    text, _, _ = before.partition("~")
-    try:
-        at = float(text)
-    except ValueError:
-        reading.bad("before", "must be the `next` of an answer from here.")
-    for number, row in enumerate(rows):
-        if _mark(row) == before:
-            return number + 1
-    return next((number for number, row in enumerate(rows) if row["at"] < at), len(rows))
 
 
 def _number(
@@ -234,7 +260,7 @@ def _number(
     return value
 
 
-def _sources(services: Services) -> Sources:
+def _sources(services: Services, money: books.Money) -> Sources:
     def in_flight(caller: str | None) -> int:
         running = services.pipeline.running
         if caller is None:
@@ -249,14 +275,21 @@ def _sources(services: Services) -> Sources:
         return list(found)
 
     def cost(settlement: Settlement) -> str | None:
-        return None
+        """Of all its attempts that were billed, as far as they are known."""
+        nanos = [
+            services.prices.nano(one.target.provider.name, one.target.model, one.usage)
+            for one in settlement.attempts
+            if one.outcome == "finished" or one.usage.total_tokens is not None
+        ]
+        known = [nano for nano in nanos if nano is not None]
+        return books.amount(sum(known)) if known and len(known) == len(nanos) else None
 
     return Sources(
         in_flight=in_flight,
         targets=targets,
         resting=lambda name: services.rests.resting(name),
         queue=lambda: None,
-        money=lambda caller: None,
+        money=money,
         cost=cost,
     )
 

@@ -9,10 +9,12 @@ from collections.abc import AsyncGenerator
 from aiohttp import WSCloseCode, web
 
 from chat.errors import BadRequest, Draining, GatewayError, LimitReached, NotFound
+from chat.events import Usage
 from chat.request import Json
 from chat.trace import Trace
 from gateway.engine.ports import Asked
 from gateway.routes.answers import Answer, Answers, Place
+from gateway.routes.books import amount
 from gateway.routes.seeds import provider_named
 from gateway.routes.socket_dialect import SocketDialect, completed
 from gateway.routes.wire import WIRES, Closed, Wire, Wires, told
@@ -34,7 +36,10 @@ async def answers(app: web.Application) -> AsyncGenerator[None, None]:
     """Lives as long as the parts that it asks."""
     services = app[SERVICES]
     kept = Answers(
-        services.pipeline, services.settings.web, lambda target: _loads(services, target)
+        services.pipeline,
+        services.settings.web,
+        lambda target: _loads(services, target),
+        lambda trace, usage: _cost(services, trace, usage),
     )
     app[ANSWERS] = kept
     services.recorder.listeners.append(kept.settled)
@@ -193,6 +198,17 @@ def _loads(services: Services, target: str) -> bool:
     return provider is not None and (
         provider.row.kind in READS_MODELS or provider.name in READS_MODELS
     )
+
+
+def _cost(services: Services, trace: Trace, usage: dict[str, Json]) -> Json:
+    counted = Usage(
+        input_tokens=usage["input_tokens"],
+        output_tokens=usage["output_tokens"],
+        cached_tokens=usage["cached_tokens"],
+        reasoning_tokens=usage["reasoning_tokens"],
+    )
+    nano = services.prices.nano(trace.provider, trace.model, counted)
+    return None if nano is None else {"amount": amount(nano), "currency": "USD"}
 
 
 async def _stop(app: web.Application) -> None:

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from gateway.engine.ports import Caller
+from gateway.routes import books
 from gateway.routes.live import HUB
 from tests.replay.gateway import ADMIN, Running, openai_provider, running, settings
 from tests.replay.server import Play, ReplayServer, openai_error, openai_stream
@@ -165,6 +166,17 @@ async def test_the_feed_comes_over_sse_too() -> None:
         assert events[-1][1]["requests"][0]["target"] == "easy/m"
 
 
+async def kept(gateway: Running, number: int) -> list[dict[str, Any]]:
+    """The ledger's rows, once so many requests are in it."""
+    async with asyncio.timeout(5):
+        while True:
+            _, page = await get(gateway, "/monitoring/requests?limit=200")
+            assert page["source"] == "ledger"
+            if len(page["requests"]) >= number:
+                return list(page["requests"])
+            await asyncio.sleep(0.1)
+
+
 async def test_the_last_requests_are_paged_and_filtered() -> None:
     async with (
         ReplayServer(HELLO) as easy,
@@ -173,7 +185,14 @@ async def test_the_last_requests_are_paged_and_filtered() -> None:
     ):
         for model in ("auto", "hard/m", "auto", "hard/m", "auto"):
             await gateway.complete(message="Hi", model=model)
-        everything = (await counted(gateway, 5))["requests"]
+        everything = await kept(gateway, 5)
+        assert [row["target"] for row in everything] == [
+            "easy/m",
+            "hard/m",
+            "easy/m",
+            "hard/m",
+            "easy/m",
+        ]
         seen = []
         path = "/monitoring/requests?limit=2"
         for _ in range(3):
@@ -186,6 +205,53 @@ async def test_the_last_requests_are_paged_and_filtered() -> None:
         assert len(page["requests"]) == 2
         _, page = await get(gateway, "/monitoring/requests?until=1")
         assert page["requests"] == []
+
+
+async def test_a_request_from_the_ledger_has_its_attempts() -> None:
+    async with (
+        ReplayServer(openai_error(500)) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard, attempts={"per_target": 2})) as gateway,
+    ):
+        await gateway.complete(message="Hi")
+        await gateway.complete(message="Hi", model="hard/m")
+        rows = await kept(gateway, 2)
+        assert [len(row["attempts"]) for row in rows] == [1, 3]
+        assert rows[1]["fallbacks"] == 2
+        assert rows[1]["attempts"][0]["outcome"] == "upstream_error"
+        began = [one["began_ms"] for one in rows[1]["attempts"]]
+        assert began == sorted(began)
+        assert rows[1]["outcome"] == "finished"
+        live = (await counted(gateway, 2))["requests"]
+        assert rows[0].keys() == live[0].keys()
+        database, request_id = gateway.services.database, rows[1]["request_id"]
+        assert await books.one(database, None, request_id) == rows[1]
+        assert await books.one(database, "other", request_id) is None
+
+
+async def test_money_and_costs_are_told_where_prices_are_known() -> None:
+    price = {"input": "1", "output": "2"}
+    async with (
+        ReplayServer(HELLO) as easy,
+        ReplayServer(HELLO) as hard,
+        running(
+            two(easy, hard, prices={"easy/m": price, "hard/m": {"input": "10", "output": "20"}})
+        ) as gateway,
+    ):
+        async with chatting(gateway) as client:
+            answer = await client.start(message="Hi")
+            done = (await client.until_ended(answer))[-1]
+        assert done["cost"] == {"amount": "0.000009", "currency": "USD"}
+        assert (await counted(gateway))["requests"][0]["cost"] == "0.000009"
+        rows = await kept(gateway, 1)
+        assert rows[0]["cost"] == "0.000009"
+        money = await books.money(gateway.services.database, None)
+        assert money["days"][-1]["cost"] == "0.000009"
+        assert money["days"][-1]["always_strong"] == "0.00009"
+        assert money["saved"] == "0.000081"
+        async with asyncio.timeout(5):
+            while (await counted(gateway))["money"] is None:
+                await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "before=x", "since=-1", "what=1"])
