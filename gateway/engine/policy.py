@@ -92,7 +92,8 @@ class Policy:
             return Choice(
                 names[at],
                 f"Of the route's prompts, {rank:.0%} score lower; "
-                f"the hardest {share:.0%} go to the {names[-1]} tier.",
+                f"the hardest {share:.0%} go to the {names[-1]} tier"
+                + ("." if at == len(names) - 1 else f", this one to {names[at]}."),
             )
         tier = verdict.tier
         if tier not in names:
@@ -112,7 +113,9 @@ class Policy:
                     f"The {name} tier answers well with a chance of {chance:.2f}, "
                     f"not under the floor of {floor:.2f}.",
                 )
-        return Choice(names[-1], f"No weaker tier reaches the floor of {floor:.2f}.")
+        return Choice(
+            names[-1], f"No tier weaker than {names[-1]} reaches the floor of {floor:.2f}."
+        )
 
     def _explored(self, choice: Choice, there: Sequence[str]) -> None:
         """Another tier, with the chance that the route gives to learning."""
