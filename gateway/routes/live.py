@@ -20,6 +20,7 @@ from gateway.middleware import CALLER
 from gateway.monitor.hub import Hub, Sources, Watcher
 from gateway.monitor.share import Share
 from gateway.routes import books
+from gateway.routes.waiting import Waiting
 from gateway.routes.wire import WIRES, Closed, Wire, told
 from gateway.services import SERVICES, Services
 
@@ -42,9 +43,14 @@ async def hub(app: web.Application) -> AsyncGenerator[None, None]:
     """Lives as long as the parts that it looks at."""
     services = app[SERVICES]
     money = books.Money(services.database)
-    app[HUB] = live = Hub(_sources(services, money))
+    # Not every gateway has a queue.
+    jobs = getattr(services, "jobs", None)
+    waiting = Waiting(jobs) if jobs is not None else None
+    app[HUB] = live = Hub(_sources(services, money, waiting or (lambda: None)))
     services.recorder.listeners.append(live.settled)
     tasks = [asyncio.create_task(live.run()), asyncio.create_task(money.run())]
+    if waiting is not None:
+        tasks.append(asyncio.create_task(waiting.run()))
     if services.redis is not None:
         tasks.append(asyncio.create_task(Share(live, services.redis).run()))
     yield
@@ -260,7 +266,7 @@ def _number(
     return value
 
 
-def _sources(services: Services, money: books.Money) -> Sources:
+def _sources(services: Services, money: books.Money, queue: Callable[[], Json]) -> Sources:
     def in_flight(caller: str | None) -> int:
         running = services.pipeline.running
         if caller is None:
@@ -288,7 +294,7 @@ def _sources(services: Services, money: books.Money) -> Sources:
         in_flight=in_flight,
         targets=targets,
         resting=lambda name: services.rests.resting(name),
-        queue=lambda: None,
+        queue=queue,
         money=money,
         cost=cost,
     )

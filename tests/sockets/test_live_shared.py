@@ -1,0 +1,53 @@
+"""Two gateways with one Redis show one feed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from tests.replay.gateway import ADMIN, Running, openai_provider, running, settings
+from tests.replay.server import Play, ReplayServer, openai_stream
+from tests.store.servers import redis
+
+HELLO = Play(openai_stream("Hel", "lo", "!"))
+
+
+async def snapshot(gateway: Running) -> dict[str, Any]:
+    async with gateway.session.get(gateway.url + "/monitoring", headers=ADMIN) as response:
+        return dict(await response.json())
+
+
+async def test_what_one_process_answered_is_seen_at_the_other(tmp_path: Path) -> None:
+    with redis(tmp_path) as url:
+        async with ReplayServer(HELLO) as upstream:
+            given = settings(
+                providers={"easy": openai_provider(upstream.url)}, store={"redis": url}
+            )
+            async with running(given) as one, running(given) as other:
+                async with asyncio.timeout(10):
+                    while (await snapshot(other))["workers"] != 2:
+                        await asyncio.sleep(0.1)
+                    await one.complete(message="Hi", model="easy/m")
+                    while not (await snapshot(other))["totals"]["requests"]:
+                        await asyncio.sleep(0.1)
+                here, there = await snapshot(one), await snapshot(other)
+                assert there["requests"] == here["requests"]
+                assert there["totals"]["requests"] == 1
+
+
+async def test_without_its_redis_a_process_still_shows_its_own(tmp_path: Path) -> None:
+    async with ReplayServer(HELLO) as upstream:
+        with redis(tmp_path) as url:
+            given = settings(
+                providers={"easy": openai_provider(upstream.url)}, store={"redis": url}
+            )
+            gone = running(given)
+            gateway = await gone.__aenter__()
+        try:
+            await gateway.complete(message="Hi", model="easy/m")
+            async with asyncio.timeout(10):
+                while not (await snapshot(gateway))["requests"]:
+                    await asyncio.sleep(0.1)
+        finally:
+            await gone.__aexit__(None, None, None)
