@@ -247,7 +247,8 @@ async def test_conversations_are_kept_searched_renamed_exported_and_deleted() ->
         download = await waiting.value
         assert download.suggested_filename == "Signals.md"
         text = (await download.path()).read_text()
-        assert "About vermilion signals" in text and "A long answer." in text
+        assert "About vermilion signals" in text
+        assert "A long answer." in text
         await rows.hover()
         await rows.get_by_role("button", name="Delete").click()
         await site.page.get_by_role("dialog").get_by_role("button", name="Delete").click()

@@ -65,10 +65,10 @@ export function App() {
         <button type="button" className="icon-button" onClick={() => setMenu(true)} aria-label="Menu" aria-expanded={menu}>
           <Menu />
         </button>
-        <a className="brand" href="/" onClick={follow}>
+        <a className="icon-button" href="/" onClick={follow} aria-label="Pointsman">
           <Mark size={24} />
-          <span>{here?.path === "/" || !here ? "Pointsman" : here.name}</span>
         </a>
+        <span className="brand">{here?.path === "/" || !here ? "Pointsman" : here.name}</span>
       </header>
       {menu && <button type="button" className="veil" aria-label="Close the menu" onClick={() => setMenu(false)} />}
       <div className={`side${menu ? " open" : ""}`}>
