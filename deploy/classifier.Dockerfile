@@ -35,7 +35,7 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=4s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=4s --start-period=60s --retries=3 \
   CMD ["python", "deploy/healthy.py", "http://127.0.0.1:8000/healthz"]
 ENTRYPOINT ["python", "-m", "classifier"]
 CMD ["serve"]

@@ -36,6 +36,6 @@ ENV PATH=/venv/bin:$PATH \
 USER 10001:10001
 EXPOSE 8090
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=4s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=4s --start-period=60s --retries=3 \
   CMD ["python", "deploy/healthy.py", "http://127.0.0.1:8090/health"]
 ENTRYPOINT ["python", "-m", "local"]
