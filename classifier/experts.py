@@ -98,8 +98,10 @@ class Expert:
         return np.asarray((self.stack / self.spread) @ self.learners.predict(seen), dtype=float)
 
 
-def fit_bag(words: Floats, target: Floats, parameters: ExpertParameters, seed: int) -> Bag:
-    """Cluster the prompts of one set; `target` has mean 0."""
+def fit_bag(
+    words: Floats, target: Floats, w: Floats, parameters: ExpertParameters, seed: int
+) -> Bag:
+    """Cluster the prompts of one set; `target` has mean 0 under weights w, whose own mean is 1."""
     sizes = [k for k in parameters.clusters if k * PER_CLUSTER <= len(words)]
     kept: list[int] = []
     centres: list[NDArray[np.float32]] = []
@@ -109,8 +111,8 @@ def fit_bag(words: Floats, target: Floats, parameters: ExpertParameters, seed: i
             found = KMeans(size, n_init=1, max_iter=15, random_state=seed + draw).fit(
                 words.astype(np.float32)
             )
-            count = np.bincount(found.labels_, minlength=size)
-            total = np.bincount(found.labels_, weights=target, minlength=size)
+            count = np.bincount(found.labels_, weights=w, minlength=size)
+            total = np.bincount(found.labels_, weights=w * target, minlength=size)
             kept.append(size)
             # Half precision on disk; what serves must be what the curves were fitted with.
             centres.append(found.cluster_centers_.astype(np.float16).astype(np.float32))
@@ -129,7 +131,7 @@ def fit_learners(
     """Fit the three learners on rows of one set; `surfaces` columns of `seen` are the surface."""
     middle = target - np.average(target, weights=w)
     return Learners(
-        fit_bag(seen[:, surfaces:], middle, parameters, seed),
+        fit_bag(seen[:, surfaces:], middle, w / w.mean(), parameters, seed),
         Ridge(alpha=parameters.surface_alpha).fit(seen[:, :surfaces], middle, w),
         Ridge(alpha=parameters.words_alpha).fit(seen, middle, w),
         surfaces,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier import features
-from classifier.adapter_scorer import AdapterScorer, Judged
+from classifier.adapter_scorer import AdapterScorer
 from classifier.curves import Curve, curves_in
 from classifier.embedding import Embedding
 from classifier.features import Features
@@ -132,8 +132,9 @@ class Scorer:
             need += trust * (own - need)
         score = settled(score, need)
         if self._adapter is not None and without != "own labels":
-            judged = self._adapter.judge(seen, Judged(score, gain, need))
-            score, gain = settled(judged.score, judged.need), judged.gain
+            judged = self._adapter.judge(seen, score, gain)
+            if judged is not None:
+                score, gain = settled(judged.score, judged.need), judged.gain
         kind, likely = _likeliest(heads[self._kinds_at])
         sure = self._sure(narrow)
         return Scored(

@@ -22,11 +22,13 @@ from classifier import arrays as plain
 from classifier import artefact, embedding, evaluate, features, labels, model, scorer
 from classifier.experts import LEARNERS
 from classifier.labels import Prompt
-from classifier.settings import default_artefact
+from classifier.settings import ROOT, default_artefact
 
 THRESHOLD = 0.5
 QUANTILES = 401
+CANDIDATE = ROOT / "var" / "candidate"
 STEPS = 29
+HOW = "`make data` fetches it; `make train DATA=FILE` learns from your own labels without it."
 # What was seen while choices were made: who reads the figures should know.
 LOOKED_AT = (
     "Features, learners, cluster numbers, ridge strengths and the gate's two thresholds were "
@@ -126,13 +128,54 @@ def _own_digest() -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m classifier.train", description=__doc__)
+    parser.add_argument("--data", type=Path, default=evaluate.default_data(), help="shared labels")
+    parser.add_argument("--out", type=Path, help="where the artefact goes")
+    parser.add_argument("--seed", type=int, default=0)
+    own = parser.add_argument_group("own labels", "with these the artefact goes to var/candidate")
+    own.add_argument("--labels", type=Path, action="append", default=[], metavar="FILE")
+    own.add_argument("--feedback", type=Path, action="append", default=[], metavar="FILE")
+    own.add_argument("--prior", type=Path, default=default_artefact(), help="what is built upon")
+    own.add_argument("--local", default="", metavar="MODELS", help="who stands for the local tier")
+    own.add_argument("--strong", default="", metavar="MODELS", help="who stands for the strong one")
+    return parser
+
+
+def _own(chosen: argparse.Namespace) -> int:
+    """Train on a person's own labels; 1 if they make it worse, 2 if they cannot be used."""
+    from classifier import train_own
+    from classifier.own_tiers import Tiers
+
+    out = chosen.out or CANDIDATE
+    names = [tuple(n for n in text.split(",") if n) for text in (chosen.local, chosen.strong)]
+    has_data = (chosen.data / "MANIFEST.json").is_file()
+
+    def tell(step: str) -> None:
+        print(f"  {step}", file=sys.stderr, flush=True)
+
+    try:
+        gathered = train_own.gather(chosen.labels, chosen.feedback, Tiers(*names))
+        data = chosen.data if has_data else None
+        card = train_own.train(gathered, chosen.prior, out, data, tell)
+    except train_own.NotBetter as error:
+        print(f"Not trained: {error}", file=sys.stderr)
+        return 1
+    except (train_own.LabelsError, artefact.ArtefactError, labels.DataMissing, OSError) as error:
+        print(f"Cannot train: {error} Nothing was written.", file=sys.stderr)
+        return 2
+    print(f"{out} {card['version']}, built upon {card['prior']['version']}\n")
+    print(train_own.table(card))
+    print(f"\nTo let it serve: python -m classifier promote {out}")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train from the command line; exit code 2 if the data cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m classifier.train", description=__doc__)
-    parser.add_argument("--data", type=Path, default=evaluate.default_data())
-    parser.add_argument("--out", type=Path, default=default_artefact())
-    parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args(arguments)
+    chosen = _parser().parse_args(arguments)
+    if chosen.labels or chosen.feedback:
+        return _own(chosen)
+    out = chosen.out or default_artefact()
     from tqdm import tqdm
 
     steps = STEPS
@@ -147,11 +190,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prompts = labels.shared(chosen.data) + labels.own()
         except labels.DataMissing as error:
             bar.close()
-            print(f"Cannot train: {error}", file=sys.stderr)
+            print(f"Cannot train: {error} {HOW}", file=sys.stderr)
             return 2
-        card = train(prompts, data, chosen.out, model.Parameters(seed=chosen.seed), tell)
+        card = train(prompts, data, out, model.Parameters(seed=chosen.seed), tell)
     size = sum(row["bytes"] for row in card["files"].values())
-    print(f"\n{chosen.out} {card['version']}, {size:,} bytes\n")
+    print(f"\n{out} {card['version']}, {size:,} bytes\n")
     print(evaluate.table(card["held_out"]))
     wrong = [
         g["prompt"] for g in card["golden"] if (g["score"] >= THRESHOLD) != (g["tier"] == "local")

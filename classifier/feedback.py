@@ -1,0 +1,84 @@
+"""The gateway's feedback as labels: `var/feedback.jsonl`, one object a line.
+
+  request_id, prompt, route, tier, model, score, propensity, feedback (good, bad, other_tier),
+  value (0..1 or null), better_model (or null), created
+
+Only the tier that answered was seen, and it was not chosen at random: an exploring route logs with
+which chance, its propensity. A row counts 1 / propensity, but no more than MOST_WEIGHT times, which
+keeps rare accidents from ruling: inverse propensity weighting, clipped (Strehl, Langford, Li and
+Kakade, "Learning from Logged Implicit Exploration Data", NIPS 2010; Ionides, "Truncated Importance
+Sampling", 2008). What the other tier would have done is not known; the prior's estimate stands in.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from classifier.labels import group_of
+from classifier.own_labels import MOST_TROUBLES, Kept, LabelsError, Own, Read, json_lines, score_of
+
+MOST_WEIGHT = 20.0
+TIERS = ("local", "strong")
+FEEDBACK = ("good", "bad", "other_tier")
+
+
+def read(path: Path) -> Read:
+    """The prompts that callers judged; LabelsError names lines that do not fit."""
+    if not path.is_file():
+        raise LabelsError(f"{path} is not there: no feedback was exported yet.")
+    kept, troubles, rows = Kept(), list[str](), 0
+    for line, row in json_lines(path):
+        rows += 1
+        try:
+            if isinstance(row, LabelsError):
+                raise row
+            kept.add(judged(dict(row)))
+        except LabelsError as error:
+            troubles.append(f"line {line}: {error}")
+            if len(troubles) >= MOST_TROUBLES:
+                break
+    if troubles:
+        raise LabelsError(f"{path.name}: " + "; ".join(troubles))
+    if not rows:
+        raise LabelsError(f"{path.name} has no rows.")
+    return Read(kept.prompts(), rows, kept.duplicates, kept.distinct)
+
+
+def judged(row: dict[str, Any]) -> Own:
+    """One line as a prompt with the score of the tier that answered; LabelsError names the field.
+
+    `other_tier` says that the other one should have answered: of a local answer that it was not
+    good enough and a strong one would be; of a strong answer that a local one would have done.
+    """
+    text, tier = row.get("prompt"), row.get("tier")
+    if not isinstance(text, str) or not text.strip():
+        raise LabelsError("'prompt' is missing or empty; were prompts captured?")
+    if tier not in TIERS:
+        raise LabelsError(f"'tier' is {str(tier)[:40]!r}; known: {', '.join(TIERS)}")
+    feedback = row.get("feedback")
+    if feedback is None and row.get("value") is None:
+        raise LabelsError("neither 'feedback' nor 'value'")
+    if feedback is not None and feedback not in FEEDBACK:
+        raise LabelsError(f"'feedback' is {str(feedback)[:40]!r}; known: {', '.join(FEEDBACK)}")
+    own = Own(text, group_of(text), weight=_weight(row.get("propensity")))
+    if feedback == "other_tier":
+        own.small, own.strong = (0.0, 1.0) if tier == "local" else (1.0, 1.0)
+        return own
+    value = row.get("value")
+    seen = score_of(value, "value") if value is not None else float(feedback == "good")
+    if tier == "local":
+        own.small = seen
+    else:
+        own.strong = seen
+    return own
+
+
+def _weight(propensity: object) -> float:
+    """1 / propensity, at most MOST_WEIGHT; 1 where the route did not explore."""
+    if propensity is None:
+        return 1.0
+    chance = score_of(propensity, "propensity")
+    if chance == 0.0:
+        raise LabelsError("'propensity' is 0; what was done had some chance")
+    return min(1.0 / chance, MOST_WEIGHT)
