@@ -13,6 +13,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -86,6 +87,7 @@ class Ledger:
         self._last = 0
         self._lock = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None
+        self._stops = asyncio.Event()
         places = ", ".join("?" * len(ATTEMPTS.columns))
         names = ", ".join(column.name for column in ATTEMPTS.columns)
         self._insert = f"INSERT INTO {ATTEMPTS.name} ({names}) VALUES ({places})"  # noqa: S608
@@ -115,11 +117,12 @@ class Ledger:
 
     async def close(self) -> None:
         """Writes what is left, and says how much could not be."""
-        if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.gather(self._writing, return_exceptions=True)
+        self._stops.set()
         try:
             async with asyncio.timeout(CLOSE_S):
+                if self._writing is not None:
+                    # Not cancelled: a driver that is left in mid-transaction may keep it open.
+                    await self._writing
                 await self._flushed()
         except TimeoutError:
             self._dropped(self.waiting)
@@ -127,8 +130,10 @@ class Ledger:
 
     async def _write_on(self) -> None:
         pause = 0.0
-        while True:
-            await asyncio.sleep(max(self.settings.flush_s, pause))
+        while not self._stops.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(self.settings.flush_s, pause)):
+                    await self._stops.wait()
             self._meter.ledger_waits(self.waiting)
             well = await self.flush()
             self._meter.ledger_waits(self.waiting)

@@ -35,16 +35,21 @@ def _sum(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.coalesce(func.sum(column), 0)
 
 
+def _tokens(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Those of a kept answer were counted when it was made."""
+    return _sum(case((~_A.cache_hit, column)))
+
+
 _EXPRESSIONS: dict[str, ColumnElement[Any]] = {
     "requests": _many(_A.number == 1),
     "attempts": func.count(),
     "answers": _many(_A.answered),
     "cache_hits": _many(_A.cache_hit),
-    "input_tokens": _sum(_A.input_tokens),
-    "cached_tokens": _sum(_A.cached_tokens),
-    "cache_write_tokens": _sum(_A.cache_write_tokens),
-    "reasoning_tokens": _sum(_A.reasoning_tokens),
-    "output_tokens": _sum(_A.output_tokens),
+    "input_tokens": _tokens(_A.input_tokens),
+    "cached_tokens": _tokens(_A.cached_tokens),
+    "cache_write_tokens": _tokens(_A.cache_write_tokens),
+    "reasoning_tokens": _tokens(_A.reasoning_tokens),
+    "output_tokens": _tokens(_A.output_tokens),
     "cost_nano": _sum(_A.cost_nano),
     "unpriced": _many(_A.cost_nano.is_(None)),
     "saved_nano": _sum(_A.saved_nano),

@@ -147,6 +147,7 @@ async def test_a_hit_costs_nothing_and_its_worth_is_in_the_ledger() -> None:
     assert rows[1]["provider"] == "hard"
     assert rows[1]["input_tokens"] == 3
     assert total["cache_hits"] == 1
+    assert total["input_tokens"] == 3
     assert total["cost"] == "0.000070000"
     assert total["saved_by_cache"] == "0.000070000"
 
@@ -177,7 +178,7 @@ async def test_another_question_is_asked_anew(other: dict[str, Any]) -> None:
 async def test_another_format_is_another_question() -> None:
     play = Play(openai_body('{"a": 1}'), content_type="application/json")
     async with ReplayServer(play) as upstream, running(given(upstream)) as gateway:
-        json_object = {"response_format": {"type": "json_object"}}
+        json_object: dict[str, Any] = {"response_format": {"type": "json_object"}}
         assert (await ask(gateway))[0] == "miss"
         assert (await ask(gateway, **json_object))[0] == "miss"
         assert await ask(gateway, **json_object) == ("hit", '{"a": 1}')
