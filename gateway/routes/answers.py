@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import Protocol
 
 import orjson
 
@@ -60,13 +61,19 @@ class Answer:
         self._loading: asyncio.TimerHandle | None = None
         self._answers = answers
         trace.watch = self._told
-        self.task = asyncio.create_task(self._run(), name=f"answer {self.id}")
+        self.task: asyncio.Future[None] = asyncio.create_task(self._run(), name=f"answer {self.id}")
 
     def stop(self) -> None:
         """Leaves the upstream. Nothing happens to an answer that has ended."""
         if self.last is None:
             self.stopped = True
             self.task.cancel()
+
+    def attach(self, wake: Callable[[], None]) -> None:
+        self._answers.attach(self, wake)
+
+    def left(self) -> None:
+        self._answers.left(self)
 
     def settled(self, settlement: Settlement) -> None:
         self.usage = settlement.usage
@@ -155,10 +162,32 @@ class Answer:
             self.reader()
 
 
+class Readable(Protocol):
+    """An answer of this process or a mirror of another one's."""
+
+    id: str
+    pieces: list[dict[str, Json]]
+    sizes: list[int]
+    statuses: list[dict[str, Json]]
+    last: dict[str, Json] | None
+    reader: Callable[[], None] | None
+
+    @property
+    def task(self) -> asyncio.Future[None]: ...
+
+    def attach(self, wake: Callable[[], None]) -> None: ...
+
+    def left(self) -> None:
+        """Its reader is gone."""
+        ...
+
+    def stop(self) -> None: ...
+
+
 class Place:
     """Where one reader is in an answer."""
 
-    def __init__(self, answer: Answer, offset: int = 0) -> None:
+    def __init__(self, answer: Readable, offset: int = 0) -> None:
         self.answer = answer
         self.offset = min(offset, len(answer.pieces))
         # Of what happened before he came, only the last counts.

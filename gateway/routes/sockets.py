@@ -13,8 +13,9 @@ from chat.events import Usage
 from chat.request import Json
 from chat.trace import Trace
 from gateway.engine.ports import Asked
-from gateway.routes.answers import Answer, Answers, Place
+from gateway.routes.answers import Answers, Place, Readable
 from gateway.routes.books import amount
+from gateway.routes.far import Far
 from gateway.routes.seeds import provider_named
 from gateway.routes.socket_dialect import SocketDialect, completed
 from gateway.routes.wire import WIRES, Closed, Wire, Wires, told
@@ -24,6 +25,8 @@ DIALECT = SocketDialect()
 ID = re.compile(r"[A-Za-z0-9._-]{16,64}")
 READS_MODELS = frozenset(("ollama", "llamacpp", "vllm"))
 ANSWERS = web.AppKey("answers", Answers)
+FAR = web.AppKey("far", Far)
+"""Where there is a Redis."""
 
 
 def register(app: web.Application) -> None:
@@ -43,7 +46,14 @@ async def answers(app: web.Application) -> AsyncGenerator[None, None]:
     )
     app[ANSWERS] = kept
     services.recorder.listeners.append(kept.settled)
+    hearing: list[asyncio.Task[None]] = []
+    if services.redis is not None:
+        app[FAR] = far = Far(kept, services.redis)
+        hearing.append(asyncio.create_task(far.run()))
     yield
+    for task in hearing:
+        task.cancel()
+    await asyncio.gather(*hearing, return_exceptions=True)
     await kept.close()
 
 
@@ -57,7 +67,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     except Closed as closed:
         await wire.close(closed)
         return wire.socket
-    session = Session(wire, request.app[ANSWERS])
+    session = Session(wire, request.app[ANSWERS], request.app.get(FAR))
     try:
         await session.run()
     except Closed as closed:
@@ -70,8 +80,9 @@ async def chat(request: web.Request) -> web.StreamResponse:
 class Session:
     """One socket: what it reads, and a place in each of its answers."""
 
-    def __init__(self, wire: Wire, kept: Answers) -> None:
+    def __init__(self, wire: Wire, kept: Answers, far: Far | None) -> None:
         self._wire = wire
+        self._far = far
         self._answers = kept
         self._places: dict[str, Place] = {}
         self._news = asyncio.Event()
@@ -92,7 +103,7 @@ class Session:
 
     def leave(self) -> None:
         for place in self._mine():
-            self._answers.left(place.answer)
+            place.answer.left()
         self._places.clear()
 
     def _mine(self) -> list[Place]:
@@ -120,9 +131,9 @@ class Session:
             offset = message.get("offset", 0)
             if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
                 raise BadRequest("offset must be an integer, 0 or more.", param="offset")
-            self._attach(self._found(answer_id), offset)
+            self._attach(await self._found(answer_id, offset), offset)
         else:
-            answer = self._found(answer_id)
+            answer = await self._found(answer_id, 0)
             if answer.last is not None:
                 self._attach(answer, len(answer.pieces))
             answer.stop()
@@ -143,15 +154,25 @@ class Session:
         asked = Asked(DIALECT, DIALECT.parse_request(body), body, caller=caller)
         self._attach(self._answers.start(asked, Trace(answer_id)), 0)
 
-    def _found(self, answer_id: str) -> Answer:
-        answer = self._answers.find(self._wire.caller.id, answer_id)
+    async def _found(self, answer_id: str, offset: int) -> Readable:
+        """Here, on this socket already, or at another process. Raises NotFound."""
+        place, owner = self._places.get(answer_id), self._wire.caller.id
+        answer: Readable | None = self._answers.find(owner, answer_id)
+        if (
+            answer is None
+            and place is not None
+            and place.answer.pieces[offset : offset + 1] != [{}]
+        ):
+            answer = place.answer
+        if answer is None and self._far is not None:
+            answer = await self._far.find(owner, answer_id, offset)
         if answer is None:
             raise NotFound("No answer with this id is kept. Ask anew.", code="unknown_id")
         return answer
 
-    def _attach(self, answer: Answer, offset: int) -> None:
+    def _attach(self, answer: Readable, offset: int) -> None:
         self._places[answer.id] = Place(answer, offset)
-        self._answers.attach(answer, self._news.set)
+        answer.attach(self._news.set)
         self._news.set()
 
     async def _write(self) -> None:
