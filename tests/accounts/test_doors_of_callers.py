@@ -139,9 +139,10 @@ async def test_googles_and_ollamas_clients_raise_their_own_classes() -> None:
                 with pytest.raises(errors.ClientError) as refused:
                     await client.models.generate_content(model="lab/m", contents="Hi")
             assert refused.value.code == status
-            asking = ollama.AsyncClient(one.url, headers={"Authorization": f"Bearer {code}"})
-            with pytest.raises(ollama.ResponseError) as told:
-                await asking.chat("lab/m", [{"role": "user", "content": "Hi"}])
+            bearer = {"Authorization": f"Bearer {code}"}
+            async with ollama.AsyncClient(one.url, headers=bearer) as asking:
+                with pytest.raises(ollama.ResponseError) as told:
+                    await asking.chat("lab/m", [{"role": "user", "content": "Hi"}])
             assert told.value.status_code == status
 
 
