@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def toml(
-    port: int, upstream: str, *, classifier: str = "http://127.0.0.1:1", local: str = '["lab/m"]'
+    port: int,
+    upstream: str,
+    *,
+    classifier: str = "http://127.0.0.1:1",
+    local: str = '["lab/m"]',
+    provider: str = "",
 ) -> str:
     return f"""
 [server]
@@ -27,6 +32,7 @@ url = "{classifier}"
 [providers.lab]
 kind = "openai"
 base_url = "{upstream}/v1"
+{provider}
 [routes.auto]
 local = {local}
 """
@@ -34,7 +40,13 @@ local = {local}
 
 @asynccontextmanager
 async def keeper(
-    folder: Path, upstream: str, *, extra: str = "", workers: int = 2, **more: str
+    folder: Path,
+    upstream: str,
+    *,
+    extra: str = "",
+    workers: int = 2,
+    environment: dict[str, str] | None = None,
+    **more: str,
 ) -> AsyncGenerator[tuple[asyncio.subprocess.Process, str]]:
     """The keeper's process and the address that its workers serve."""
     config = folder / "gateway.toml"
@@ -44,7 +56,7 @@ async def keeper(
         sys.executable,
         *("-m", "gateway", "--config", str(config), "--workers", str(workers)),
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **(environment or {})},
         stdout=log,
         stderr=log,
     )

@@ -185,3 +185,28 @@ async def test_secrets_come_from_files(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "none"))
     with pytest.raises(SettingsError, match="SECRETS_DIR"):
         environment()
+
+
+async def test_a_secret_that_changes_is_in_use_without_a_restart(tmp_path: Path) -> None:
+    play = Play(openai_body("hello"), content_type="application/json")
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "LAB_KEY").write_text("the-old-one")
+    extra = 'api_key = "${LAB_KEY}"\n'
+    async with (
+        ReplayServer(play) as upstream,
+        keeper(
+            tmp_path, upstream.url, provider=extra, environment={"SECRETS_DIR": str(secrets)}
+        ) as (_, url),
+    ):
+        await asked(url, 4)
+        # As the kubelet does it: written beside, then renamed.
+        (tmp_path / "fresh").write_text("the-new-one\n")
+        (tmp_path / "fresh").replace(secrets / "LAB_KEY")
+        async with asyncio.timeout(15):
+            while await sample(url, "pointsman_reloads_total") < 2:
+                await asyncio.sleep(0.1)
+        await asked(url, 4)
+        keys = [one.headers["authorization"] for one in upstream.received]
+    assert set(keys[:4]) == {"Bearer the-old-one"}
+    assert set(keys[4:]) == {"Bearer the-new-one"}
