@@ -169,6 +169,10 @@ elseif what == 'reserve' then
       slot = used.newest
       put(used, slot, more[3])
     end
+    -- Where its lease ran out meanwhile, or it was settled by a caller who left, it has one anew:
+    -- nothing is held without an end.
+    if redis.call('HEXISTS', holds, id) == 0 then add('running', 1) end
+    redis.call('ZADD', leases, now + lease, id)
     add('held_money', more[1])
     add('held_tokens', more[2])
     redis.call('HSET', holds, id, string.format('%.0f:%.0f:%.0f:%.0f', more[1], more[2], more[3], slot))

@@ -109,3 +109,21 @@ async def test_a_lease_is_renewed_while_its_process_lives(
         assert (await counts.admit(app(concurrency=1), 3)).code == outcome.OK
         await counts.close()
         await redis.aclose()
+
+
+async def test_nothing_is_held_without_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meters_redis, "LEASE_S", 0.2)
+    with servers.redis(tmp_path) as url:
+        redis = Redis.from_url(url)
+        counts, one = RedisMeters(redis, Meters(), Access), app(concurrency=1, budget_day=1)
+        await counts.admit(one, 1)
+        counts.settle(one, 1, None, NOTHING, 0)
+        await counts.close()
+        # A caller left while this was on its way.
+        assert (await counts.reserve(one, 1, Need(5, 1, 1))).code == outcome.OK
+        await asyncio.sleep(0.3)
+        assert (await counts.admit(one, 2)).code == outcome.OK
+        assert (await counts.standing("app")).running == 1
+        await redis.aclose()
