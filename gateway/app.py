@@ -125,7 +125,9 @@ def build_app(
             await services.overrides.load()
             if services.overrides.values:
                 services.reload()
-            services.overrides.watch(services.reload)
+            if database.durable:
+                # One in memory is nobody else's.
+                services.overrides.watch(services.reload)
             await services.accounts.start()
             await services.metering.start()
             services.feedback.start()
