@@ -17,29 +17,36 @@ from tests.faults.language import DOORS
 
 DOCUMENT = Path(__file__).parents[2] / "docs/faults.md"
 BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
-COLUMNS = ((True, False), (True, True), (False, False), (False, True))
-"""stream, fallback."""
-HEAD = """| fault | stream, alone | stream, fallback | one-shot, alone | one-shot, fallback |
-|---|---|---|---|---|
-"""
+COLUMNS: tuple[tuple[bool, matrix.Route], ...] = (
+    (True, "alone"),
+    (True, "fallback"),
+    (True, "resume"),
+    (True, "hedge"),
+    (False, "alone"),
+    (False, "fallback"),
+    (False, "hedge"),
+)
+"""stream, and what stands behind the broken target."""
+TITLES = ["fault", *(f"{'stream' if stream else 'one-shot'}, {route}" for stream, route in COLUMNS)]
+HEAD = f"| {' | '.join(TITLES)} |\n{'|---' * len(TITLES)}|\n"
 
 
 async def told(fault: Fault, counts: Counter[str]) -> str:
     """One row of the table. The doors agree, or each is named."""
     cells = []
-    for stream, fallback in COLUMNS:
-        if (fault.stream if stream else fault.whole) is None:
+    for stream, route in COLUMNS:
+        if not matrix.applies(fault, stream=stream, route=route):
             cells.append("")
             continue
         words: dict[str, str] = {}
         for door in DOORS:
             try:
-                word = await matrix.run(fault, door, stream=stream, fallback=fallback)
+                word = await matrix.run(fault, door, stream=stream, route=route)
                 counts["passed"] += 1
             except (AssertionError, TimeoutError) as failure:
                 word = "**WRONG**"
                 counts["wrong"] += 1
-                case = f"{fault.name}, {door.name}, stream={stream}, fallback={fallback}"
+                case = f"{fault.name}, {door.name}, stream={stream}, {route}"
                 sys.stderr.write(f"{case}: {failure!r}\n")
             words[door.name] = word
         same = set(words.values())

@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import orjson
@@ -26,6 +26,7 @@ SHORT_S = 0.6
 """A limit that is met; long enough for a healthy answer on a busy machine."""
 LONG_S = 15.0
 """One that is not."""
+HEDGE_MS = 150
 ENOUGH = 2000
 """Bytes after which the caller of an endless stream leaves."""
 
@@ -45,24 +46,44 @@ class Heard:
     left: bool = False
 
 
-async def run(fault: Fault, door: Door, *, stream: bool, fallback: bool) -> str:
+Route = Literal["alone", "fallback", "resume", "hedge"]
+"""What stands behind the broken target: nobody; a healthy one; one that goes on with the text; one
+that is asked beside it."""
+
+
+async def run(fault: Fault, door: Door, *, stream: bool, route: Route) -> str:
     """Asks once; the outcome in a few words. AssertionError when something does not hold."""
     files, tasks = _files(), len(asyncio.all_tasks())
     outcome = fault.streamed if stream else fault.answered
-    async with _parts(fault, door, outcome, fallback=fallback) as (gateway, bad, good):
+    async with _parts(fault, door, outcome, route) as (gateway, bad, good):
         heard = await _asked(gateway, door, stream=stream, leave=isinstance(outcome, Left))
-        word = _judged(heard, outcome, stream=stream, fallback=fallback, door=door)
+        if route == "resume":
+            word = _went_on(heard, outcome, door)
+        elif route == "hedge":
+            word = _hedged(heard)
+        else:
+            word = _judged(heard, outcome, stream=stream, fallback=route != "alone", door=door)
         await _settled(gateway, bad)
-        _counted(gateway, fault, outcome, bad, good, heard, fallback=fallback)
+        _counted(gateway, fault, outcome, bad, good, heard, route)
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == tasks, asyncio.all_tasks()
     assert _files() == files
     return word
 
 
+def applies(fault: Fault, *, stream: bool, route: Route) -> bool:
+    """Going on is for what broke off, a hedge for who says nothing."""
+    if (fault.stream if stream else fault.whole) is None:
+        return False
+    outcome = fault.streamed if stream else fault.answered
+    if route == "resume":
+        return isinstance(outcome, Seen)
+    return route != "hedge" or outcome == SILENT
+
+
 @asynccontextmanager
 async def _parts(
-    fault: Fault, door: Door, outcome: Outcome, *, fallback: bool
+    fault: Fault, door: Door, outcome: Outcome, route: Route
 ) -> AsyncGenerator[tuple[Running, RawUpstream, RawUpstream], None]:
     wire = door.upstream
     async with AsyncExitStack() as stack:
@@ -83,16 +104,24 @@ async def _parts(
                 "hard": row | {"base_url": address + base, "models": ["m"]},
                 "easy": row | {"base_url": good.url + base, "models": ["m"]},
             },
-            attempts=_limits(outcome),
-            routes={"auto": {"local": ["easy/m"] if fallback else [], "strong": ["hard/m"]}},
+            attempts=_limits(outcome, route),
+            models={"easy/m": {"prefill": True}},
+            routes={
+                "auto": {
+                    "local": [] if route == "alone" else ["easy/m"],
+                    "strong": ["hard/m"],
+                    "resume": route == "resume",
+                    "hedge_after_ms": HEDGE_MS if route == "hedge" else None,
+                }
+            },
         )
         gateway = await stack.enter_async_context(running(given))
         yield gateway, bad, good
 
 
-def _limits(outcome: Outcome) -> dict[str, float]:
+def _limits(outcome: Outcome, route: Route) -> dict[str, float]:
     """Only the limit that the fault runs into is short."""
-    first = SHORT_S if outcome == SILENT else LONG_S
+    first = SHORT_S if outcome == SILENT and route != "hedge" else LONG_S
     idle = SHORT_S if outcome == Seen("timeout") else LONG_S
     limits = {"first_event_s": first, "idle_s": idle, "one_shot_s": first, "total_s": 20}
     return limits | {"backoff_ms": 1, "commit_after_s": LONG_S}
@@ -183,6 +212,26 @@ def _judged(heard: Heard, outcome: Outcome, *, stream: bool, fallback: bool, doo
     return f"failed: {outcome.status} {outcome.kind}"
 
 
+def _went_on(heard: Heard, outcome: Outcome, door: Door) -> str:
+    """The text that came, and behind it what the next target said."""
+    assert isinstance(outcome, Seen)
+    assert heard.status == 200
+    assert heard.error is None, heard.raw[-500:]
+    assert heard.text == outcome.text + GOOD
+    assert heard.finishes == ("stop",)
+    assert b"resumed_from" in heard.raw
+    return "the next target goes on"
+
+
+def _hedged(heard: Heard) -> str:
+    """The second one answered long before the first one's limit."""
+    assert heard.status == 200, heard.raw[:500]
+    assert heard.error is None
+    assert heard.text == GOOD
+    assert heard.finishes == ("stop",)
+    return "the hedge answers"
+
+
 async def _settled(gateway: Running, bad: RawUpstream) -> None:
     """The caller has his answer: nothing of it goes on behind him."""
     async with asyncio.timeout(2):
@@ -197,8 +246,7 @@ def _counted(
     bad: RawUpstream,
     good: RawUpstream,
     heard: Heard,
-    *,
-    fallback: bool,
+    route: Route,
 ) -> None:
     """The metrics add up with what the upstreams saw."""
     ended = {
@@ -210,10 +258,13 @@ def _counted(
         (sample.labels["provider"], sample.labels["outcome"]): sample.value
         for sample in _samples(gateway, "pointsman_attempts")
     }
-    moved_on = isinstance(outcome, Unseen) and fallback and outcome.fallback
+    moved_on = isinstance(outcome, Unseen) and route != "alone" and outcome.fallback
+    moved_on = moved_on or route == "resume"
     expected: dict[tuple[str, str], float] = {}
-    if isinstance(outcome, Unseen):
-        expected["hard", outcome.kind] = outcome.attempts if fallback else outcome.alone
+    if route == "hedge":
+        expected["hard", "cancelled"] = 1
+    elif isinstance(outcome, Unseen):
+        expected["hard", outcome.kind] = outcome.alone if route == "alone" else outcome.attempts
     elif isinstance(outcome, Seen):
         expected["hard", outcome.kind] = 1
     else:
@@ -224,7 +275,8 @@ def _counted(
     asked = sum(count for (name, _), count in attempts.items() if name == "hard")
     assert bad.asked == (asked if fault.reaches else 0)
     assert good.asked == (1 if moved_on else 0)
-    steps = int(asked) if isinstance(outcome, Unseen) and outcome.fallback else 0
+    unseen = isinstance(outcome, Unseen) and outcome.fallback and route != "hedge"
+    steps = int(asked) if unseen else 0
     assert gateway.summed("pointsman_fallbacks_total", route="auto") == steps
     errors = sum(sample.value for sample in _samples(gateway, "pointsman_errors"))
     assert errors == (1 if heard.error else 0)
