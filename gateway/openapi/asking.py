@@ -96,13 +96,19 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *(
         _chat(
-            f"/{version}/models/{{call}}",
+            path,
             "Gemini's generateContent, streamGenerateContent, countTokens and embeddings",
             "Gemini",
             GEMINI,
             about="The model and the method stand in the path: `auto:generateContent`.",
         )
-        for version in ("v1", "v1beta", "v1alpha")
+        for path in (
+            "/v1/models/{call}",
+            "/v1beta/models/{call}",
+            "/v1alpha/models/{call}",
+            # Without models/, where a model's name has a slash.
+            "/v1beta/{call}",
+        )
     ),
     Operation(
         "POST",

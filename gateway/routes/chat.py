@@ -19,7 +19,6 @@ from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
 from dialects.ollama import OllamaDialect, OllamaGenerateDialect
 from dialects.openai import OpenAiDialect
-from dialects.openai.responses import ResponsesDialect
 from gateway.engine.ports import Asked
 from gateway.middleware import CALLER, REQUEST_ID
 from gateway.routes.bodies import read_json
@@ -30,7 +29,6 @@ from gateway.services import SERVICES, Services
 ROWS: dict[str, InboundDialect] = {
     "/complete": CompleteDialect(),
     "/v1/chat/completions": OpenAiDialect(),
-    "/v1/responses": ResponsesDialect(),
     "/v1/messages": AnthropicDialect(),
 }
 """Path -> dialect. A new inbound dialect is one line here. Ollama's doors answer questions that

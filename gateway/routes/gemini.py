@@ -23,6 +23,9 @@ OTHERS = {
 def register(app: web.Application) -> None:
     for version in VERSIONS:
         app.router.add_post(f"/{version}/models/{{call:.+}}", call)
+    # The AI SDK leaves "models/" out where a model's name has a slash.
+    methods = "|".join((*CHAT, *OTHERS))
+    app.router.add_post(f"/v1beta/{{call:.+:(?:{methods})}}", call)
 
 
 async def call(request: web.Request) -> web.StreamResponse:

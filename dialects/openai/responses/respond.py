@@ -17,7 +17,7 @@ _REASONS: dict[FinishReason, str] = {
 
 def render_response(
     request: ChatRequest, response: ChatResponse, trace: Trace, created: int
-) -> Json:
+) -> dict[str, Json]:
     model = trace.model or response.model or request.model
     told = opening(request, trace.request_id, model, created)
     ids = (f"{trace.request_id}_{number}" for number in range(len(response.parts) + 1))

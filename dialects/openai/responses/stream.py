@@ -7,6 +7,7 @@ response. There is no [DONE].
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 
 from chat.errors import GatewayError
@@ -38,7 +39,15 @@ from dialects.openai.responses.respond import (
 class ResponsesRenderer:
     keepalive = b": keepalive\n"
 
-    def __init__(self, request: ChatRequest, answer_id: str, model: str, created: int) -> None:
+    def __init__(
+        self,
+        request: ChatRequest,
+        answer_id: str,
+        model: str,
+        created: int,
+        keep: Callable[[Sequence[Json]], None] | None = None,
+    ) -> None:
+        self._keep = keep
         self._answer_id = answer_id
         self._told = opening(request, answer_id, model, created)
         self._number = 0
@@ -79,6 +88,8 @@ class ResponsesRenderer:
     def close(self, trace: Trace) -> bytes:
         out = self._opening()
         self._shut(out)
+        if self._keep is not None:
+            self._keep(self._output)
         told = finished(self._told, self._reason, self._usage)
         out.append(self._event(f"response.{told['status']}", {"response": told}))
         return "".join(out).encode("ascii")
