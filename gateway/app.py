@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from gateway.accounts.accounts import Accounts
 from gateway.accounts.board import Board
 from gateway.accounts.codebook import CodeBook
-from gateway.accounts.identity import Identity
+from gateway.accounts.identity import ADMIN, Identity
 from gateway.accounts.limits import Limits
 from gateway.accounts.metering import Metering
 from gateway.cache.answers import Answers, shelf_of
@@ -23,9 +23,11 @@ from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.learned import Learned
 from gateway.engine.pipeline import Pipeline
+from gateway.engine.ports import OPEN, Caller
 from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
+from gateway.jobs.service import Jobs, queue_for
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prices import Prices
 from gateway.ledger.rows import Ends
@@ -38,12 +40,14 @@ from gateway.overrides import Overrides
 from gateway.reload import Reloader, registry_of, router_of
 from gateway.rests.shared import SharedRests
 from gateway.routes import (
+    ai_request,
     chat,
     codes,
     counting,
     embeddings,
     feedback,
     gemini,
+    jobs,
     live,
     models,
     ollama,
@@ -92,9 +96,11 @@ def build_app(
         client_max_size=settings.server.body_limit,
     )
     for part in (
+        ai_request,
         chat,
         codes,
         gemini,
+        jobs,
         live,
         models,
         ollama,
@@ -137,8 +143,10 @@ def build_app(
                 services.rests.start()
             services.ledger.start()
             services.pressure.start()
+            await services.jobs.start()
             looking = asyncio.create_task(_look(services, looked))
             yield
+            await services.jobs.close()
             services.pressure.stop()
             if isinstance(services.rests, SharedRests):
                 await services.rests.close()
@@ -162,6 +170,7 @@ def build_app(
         services = app[SERVICES]
         services.draining = True
         wait = settings.server.drain_s - min(1.0, settings.server.drain_s / 4)
+        services.jobs.drain(wait)
         asyncio.get_running_loop().call_later(wait, services.pipeline.interrupt)
 
     app.cleanup_ctx.append(parts)
@@ -236,6 +245,13 @@ def _services(
         lambda route: ends_of(services.router, route),
     )
     recorder.listeners.append(ledger.settle)
+    work = Jobs(
+        queue_for(settings.jobs, database, redis),
+        pipeline,
+        settings.jobs,
+        lambda app_id: caller_named(accounts, app_id),
+        metrics.jobs,
+    )
     services = Services(
         settings=settings,
         client=client,
@@ -259,6 +275,7 @@ def _services(
         recorder=recorder,
         prices=prices,
         ledger=ledger,
+        jobs=work,
         answers=answers_kept,
         overrides=Overrides(database, Sealer(settings.store), warnings),
         database=database,
@@ -276,6 +293,14 @@ async def origins(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def prepared(request: web.Request, response: web.StreamResponse) -> None:
     request.app[SERVICES].origins.mark(request, response)
+
+
+def caller_named(accounts: Accounts, app_id: str) -> Caller | None:
+    """Who a kept id stands for now; None for an app code that was revoked."""
+    if app_id in (OPEN.id, ADMIN.id):
+        return OPEN if app_id == OPEN.id else ADMIN
+    app = accounts.app(app_id)
+    return None if app is None else app.caller
 
 
 def ends_of(router: Router, route: str) -> Ends:

@@ -123,6 +123,7 @@ class Reloader:
         services.prices.use(settings.prices)
         services.ledger.settings = settings.ledger
         services.accounts.use(settings)
+        services.jobs.use(settings.jobs)
         services.origins.use(settings.access.cors)
         services.changed.set()
 

@@ -21,6 +21,7 @@ from gateway.engine.ports import Provider
 from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
+from gateway.jobs.service import Jobs
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prices import Prices
 from gateway.monitor.metrics import Metrics
@@ -107,6 +108,7 @@ class Services:
     recorder: MetricsRecorder
     prices: Prices
     ledger: Ledger
+    jobs: Jobs
     overrides: Overrides
     answers: Answers
     database: Database

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.engine.ports import Opinion, Settlement
+from gateway.monitor.jobs import JobMetrics
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 CLASSIFIER_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
@@ -101,6 +102,7 @@ class Metrics:
             ("value", "tier"),
             registry=self.registry,
         )
+        self.jobs = JobMetrics(self.registry)
         self.reloads = Counter(
             "pointsman_reloads",
             "Reloads of the settings; outcome: applied or refused.",

@@ -7,7 +7,7 @@ from functools import cache
 import orjson
 
 from chat.request import Json
-from gateway.openapi import asking, keeping, looking
+from gateway.openapi import asking, keeping, looking, waiting
 from gateway.openapi.piece import JSON, Operation, rendered
 from gateway.openapi.schemas import SCHEMAS
 from gateway.version import VERSION
@@ -16,6 +16,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *asking.OPERATIONS,
     *looking.OPERATIONS,
     *keeping.OPERATIONS,
+    *waiting.OPERATIONS,
 )
 ABOUT = """One address in front of many models. `model` is a target (`openai/gpt-4o`), a bare name,
 an alias, or `auto`, where a classifier chooses. An answer's `X-Pointsman-Target` says who gave it.

@@ -210,6 +210,35 @@ SCHEMAS: dict[str, Json] = {
     "SettingsTest": thing(
         ["provider"], provider={"type": "string", "minLength": 1}, api_key=TEXT, base_url=TEXT
     ),
+    "AiRequest": closed(
+        ["app_code", "request_type", "request"],
+        app_code={"type": "string", "minLength": 1, "pattern": "\\S"},
+        request_type={"type": "string", "minLength": 1, "pattern": "\\S"},
+        request={"type": "string", "minLength": 1, "pattern": "\\S"},
+    ),
+    "JobRequest": thing(
+        [],
+        dialect={
+            "enum": [
+                "complete",
+                "openai",
+                "responses",
+                "anthropic",
+                "ollama",
+                "ollama-generate",
+                "gemini",
+            ],
+            "default": "complete",
+        },
+        webhook={"type": "string", "format": "uri", "maxLength": 2048},
+        model=MODEL,
+    ),
+    "JobBatch": {
+        "anyOf": [
+            several({"$ref": "#/components/schemas/JobRequest"}),
+            closed(["requests"], requests=several({"$ref": "#/components/schemas/JobRequest"})),
+        ]
+    },
     "Profile": thing(
         [],
         display_name={"type": "string", "maxLength": 200},

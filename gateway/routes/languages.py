@@ -9,11 +9,13 @@ from dialects.base import InboundDialect
 from dialects.gemini import GeminiDialect
 from dialects.ollama import OllamaDialect
 from dialects.openai import OpenAiDialect
+from gateway.routes.ai_request import AiRequestDialect
 
 ANTHROPIC = AnthropicDialect()
 GEMINI = GeminiDialect()
 OLLAMA = OllamaDialect()
 OPENAI = OpenAiDialect()
+AI_REQUEST = AiRequestDialect()
 
 PREFIXES: tuple[tuple[str, InboundDialect], ...] = (
     ("/api/", OLLAMA),
@@ -23,6 +25,8 @@ PREFIXES: tuple[tuple[str, InboundDialect], ...] = (
     ("/v1/", OPENAI),
     ("/chat/completions", OPENAI),
     ("/models", OPENAI),
+    ("/ai_request", AI_REQUEST),
+    ("/get_request/", AI_REQUEST),
 )
 
 

@@ -56,6 +56,9 @@ async def health(request: web.Request) -> web.Response:
             "status": "draining" if services.draining else "healthy",
             "version": VERSION,
             "uptime": uptime(time.monotonic() - services.started),
+            "queue_size": services.jobs.stats.waiting,
+            "active_workers": services.jobs.stats.slots,
+            "together_ai_status": _state(services, "together"),
             "providers": _providers(services),
             "routes": {
                 name: {
@@ -83,6 +86,14 @@ def uptime(seconds: float) -> str:
         f"{count}{unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "m")) if count
     ]
     return " ".join(words) or f"{rest}s"
+
+
+def _state(services: Services, name: str) -> str:
+    """connected, or why it is not: off, checking, denied, unreachable, ..."""
+    if name not in services.registry.providers:
+        return "off"
+    seen = services.registry.health.get(name)
+    return seen.state if seen else "checking"
 
 
 def _providers(services: Services) -> dict[str, dict[str, object]]:

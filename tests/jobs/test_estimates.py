@@ -22,7 +22,7 @@ def recorded(seed: int, slots: int, load: float) -> list[Arrival]:
     """A day of a service in little: short and long answers with long tails, and rushes in which
     more comes than can be answered."""
     chance = random.Random(seed)
-    now, found = 0.0, []
+    now, found = 0.0, list[Arrival]()
     mean = 0.7 * 4.6 + 0.3 * 23
     while len(found) < 1500:
         rush = 3.0 if (now // 300) % 4 == 1 else 0.6
