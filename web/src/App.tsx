@@ -68,7 +68,7 @@ export function App() {
         <a className="icon-button" href="/" onClick={follow} aria-label="Pointsman">
           <Mark size={24} />
         </a>
-        <span className="brand">{here?.path === "/" || !here ? "Pointsman" : here.name}</span>
+        <span className="brand">Pointsman</span>
       </header>
       {menu && <button type="button" className="veil" aria-label="Close the menu" onClick={() => setMenu(false)} />}
       <div className={`side${menu ? " open" : ""}`}>

@@ -68,8 +68,8 @@ export const AnswerView = memo(function AnswerView(props: Props) {
 export function tierOf(answer: Answer): "local" | "strong" | "named" | null {
   const tier = answer.route?.tier;
   if (tier === "local" || tier === "strong") return tier;
-  if (answer.route?.route === "named" || (answer.route?.target && !tier)) return "named";
-  return null;
+  // A tier of another name has the colour of what the caller named himself.
+  return tier || answer.route?.target ? "named" : null;
 }
 
 function fenced(text: string): string {

@@ -129,10 +129,11 @@ function Live({ now }: { now: Snapshot }) {
 }
 
 export function Tiers({ tiers }: { tiers: Record<string, number> }) {
-  const all = TIERS.reduce((sum, name) => sum + (tiers[name] ?? 0), 0);
+  const names = [...new Set([...TIERS, ...Object.keys(tiers)])];
+  const all = names.reduce((sum, name) => sum + (tiers[name] ?? 0), 0);
   return (
     <div className="lines">
-      {TIERS.map((name) => {
+      {names.map((name) => {
         const part = all ? (tiers[name] ?? 0) / all : 0;
         return (
           <div key={name} className={`line-row tier-${name}`}>

@@ -12,9 +12,11 @@ import type { CurvePoint } from "./Curve";
 import { Explain } from "./Explain";
 import { Histogram } from "./Histogram";
 
+type Refused = string | { artefact?: string; error?: string } | null;
+
 interface Shadow {
   version: string | null;
-  refused: string | null;
+  refused: Refused;
   agreement: number | null;
   mean_absolute_difference: number | null;
   compared: number | null;
@@ -41,7 +43,7 @@ interface Recent {
 }
 
 export interface RoutingState {
-  classifier: { status: string; version: string | null; golden: string | null; refused: string | null; shadow: Shadow | null } | null;
+  classifier: { status: string; version: string | null; golden: string | null; refused: Refused; shadow: Shadow | null } | null;
   classifier_error: string | null;
   card: Record<string, unknown> | null;
   curve: CurvePoint[] | null;
@@ -133,7 +135,7 @@ function Versions({ state, onChange }: { state: RoutingState; onChange: () => vo
         <table className="plain">
           <tbody>
             <Fact name="Active" value={classifier?.version ?? "–"} />
-            <Fact name="Candidate" value={shadow.refused ? `refused: ${shadow.refused}` : (shadow.version ?? "–")} />
+            <Fact name="Candidate" value={shadow.refused ? `refused: ${why(shadow.refused)}` : (shadow.version ?? "–")} />
             <Fact name="Agree on" value={`${share(shadow.agreement, 1)} of ${number(shadow.compared)}`} />
             <Fact name="Scores differ by" value={number(shadow.mean_absolute_difference, 3)} />
           </tbody>
@@ -144,7 +146,7 @@ function Versions({ state, onChange }: { state: RoutingState; onChange: () => vo
           classifier with CLASSIFIER_SHADOW=var/candidate.
         </p>
       )}
-      {classifier?.refused && <p className="wrong">An artefact on disk was refused: {classifier.refused}</p>}
+      {classifier?.refused && <p className="wrong">An artefact on disk was refused: {why(classifier.refused)}</p>}
       <div className="form">
         <div className="acts">
           <button type="button" className="button small" disabled={busy || !shadow} onClick={() => void run("promote")}>
@@ -159,6 +161,10 @@ function Versions({ state, onChange }: { state: RoutingState; onChange: () => vo
       {error && <Notice error={error} />}
     </Panel>
   );
+}
+
+function why(refused: Refused): string {
+  return typeof refused === "string" ? refused : (refused?.error ?? refused?.artefact ?? "");
 }
 
 function Fact({ name, value }: { name: string; value: string }) {

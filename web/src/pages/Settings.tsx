@@ -77,7 +77,7 @@ export default function Settings() {
 type Kind = "card" | "threshold" | "target_strong_share";
 
 const KINDS: [Kind, string][] = [
-  ["card", "The classifier’s own"],
+  ["card", "As trained"],
   ["threshold", "A threshold"],
   ["target_strong_share", "A share"],
 ];
