@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Protocol
 
 import orjson
@@ -43,7 +44,8 @@ class Answer:
     """One answer while it is written, and for a while after."""
 
     def __init__(self, answers: Answers, asked: Asked, trace: Trace) -> None:
-        self.asked = asked
+        # Without its messages: pictures are not kept for as long as the answer is.
+        self._plain = replace(asked.request, messages=())
         self.trace = trace
         self.id = trace.request_id
         self.owner = asked.caller.id
@@ -61,7 +63,9 @@ class Answer:
         self._loading: asyncio.TimerHandle | None = None
         self._answers = answers
         trace.watch = self._told
-        self.task: asyncio.Future[None] = asyncio.create_task(self._run(), name=f"answer {self.id}")
+        self.task: asyncio.Future[None] = asyncio.create_task(
+            self._run(asked), name=f"answer {self.id}"
+        )
 
     def stop(self) -> None:
         """Leaves the upstream. Nothing happens to an answer that has ended."""
@@ -78,9 +82,9 @@ class Answer:
     def settled(self, settlement: Settlement) -> None:
         self.usage = settlement.usage
 
-    async def _run(self) -> None:
+    async def _run(self, asked: Asked) -> None:
         try:
-            async with aclosing(self._answers.pipeline.stream(self.asked, self.trace)) as pieces:
+            async with aclosing(self._answers.pipeline.stream(asked, self.trace)) as pieces:
                 async for piece in pieces:
                     for line in piece.splitlines():
                         self._take(line)
@@ -134,7 +138,7 @@ class Answer:
         return told
 
     def _closing(self) -> dict[str, Json]:
-        fields = closing(self.asked.request, self.usage, self.trace, time.time)
+        fields = closing(self._plain, self.usage, self.trace, time.time)
         fields.pop("done", None)
         return fields
 

@@ -72,6 +72,17 @@ async def test_it_says_what_happens_before_the_first_token() -> None:
         assert [step["target"] for step in heard[-1]["route"]["fallbacks"]] == ["easy/m"]
 
 
+async def test_a_model_server_of_ones_own_that_says_nothing_is_loading() -> None:
+    late = Play(openai_stream("Hello"), before_s=2.4)
+    async with ReplayServer(late) as upstream:
+        given = settings(providers={"vllm": openai_provider(upstream.url)})
+        async with running(given) as gateway, chatting(gateway) as client:
+            answer = await client.start(model="vllm/m", message="Hi")
+            heard = await client.until_ended(answer)
+    states = [(one["state"], one.get("target")) for one in heard if one["type"] == "status"]
+    assert states[-2:] == [("asking", "vllm/m"), ("loading", "vllm/m")]
+
+
 async def test_answers_run_side_by_side_on_one_socket() -> None:
     async with ReplayServer(SLOW) as slow, ReplayServer(HELLO) as quick:
         given = settings(
