@@ -151,10 +151,9 @@ def stamps(config: Path | None) -> list[Stamp]:
 
 
 async def beat(services: Services) -> None:
-    """Writes down how many requests run: a scrape may meet any of the workers, and none can look
-    into another."""
+    """Shares this worker's gauges: a scrape may meet any of the workers."""
     while True:
-        services.metrics.in_flight.set(len(services.pipeline.running))
+        services.metrics.share()
         await asyncio.sleep(BEAT_S)
 
 

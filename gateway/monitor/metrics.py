@@ -83,6 +83,7 @@ class Metrics:
             "pointsman_shed",
             "Requests that were turned away since the start, as too much ran or the loop was late.",
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.classifier = Histogram(
             "pointsman_classifier_seconds",
@@ -124,6 +125,13 @@ class Metrics:
         self._children: dict[tuple[str, str, str, str], _Children] = {}
         self._attempt_children: dict[tuple[str, str, str], Counter] = {}
         self._decision_children: dict[tuple[str, str], Counter] = {}
+
+    def share(self) -> None:
+        """Writes down the gauges that are read when they are scraped: a scrape may meet any of
+        several workers, and none can look into another."""
+        for gauge in (self.in_flight, self.shed):
+            for family in gauge.collect():
+                gauge.set(family.samples[0].value)
 
     def render(self) -> bytes:
         """The text format. Blocks for as long as there are labels: call it in a thread."""

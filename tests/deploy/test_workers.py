@@ -64,6 +64,11 @@ async def test_in_flight_counts_the_streams_of_all_workers(tmp_path: Path) -> No
         streams = [await one.post(url + "/complete", json={"message": "hello"}) for one in sessions]
         await asyncio.sleep(1)
         assert await sample(url, "pointsman_in_flight") == 8
+        async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as answer:
+            text = await answer.text()
+        # One figure for all workers, not one for each process.
+        assert "pid=" not in text
+        assert "pointsman_shed 0.0" in text
         for stream in streams:
             stream.close()
         for one in sessions:
