@@ -175,6 +175,19 @@ async def test_before_the_first_token_it_says_what_happens() -> None:
         await expect(site.page.locator(".whence")).to_contain_text("failed")
 
 
+async def test_a_caller_in_a_queue_is_told_his_place() -> None:
+    route = {"local": ["easy/m"], "strong": ["hard/m"], "max_in_flight": 1, "queue": True}
+    async with a_site(routes={"auto": route}) as site:
+        site.hard.play(streamed(LONG, delay_s=0.1, pieces=30), streamed("Your turn."))
+        await site.ready()
+        first = asyncio.create_task(site.gateway.complete(message="I was here first."))
+        await site.hard.until_received()
+        await site.ask("And I?")
+        await expect(site.page.locator(".doing")).to_contain_text("Queued 1st")
+        await expect(site.prose).to_have_text("Your turn.")
+        assert (await first).closing["finish_reason"] == "stop"
+
+
 async def test_an_error_stands_where_it_happened_with_what_to_do() -> None:
     async with a_site() as site:
         site.hard.play(openai_error(500, "broken"))

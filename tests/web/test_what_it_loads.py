@@ -61,6 +61,15 @@ async def test_every_page_keeps_to_the_policy_and_asks_nobody_else() -> None:
         assert [url for url in strangers if not url.startswith(("blob:", "data:"))] == []
 
 
+async def test_the_doors_are_described_from_our_own_files() -> None:
+    async with a_site() as site:
+        await site.open("/docs")
+        door = site.page.locator(".opblock").filter(has_text="/complete").first
+        await expect(door).to_be_visible()
+        assert [url for url in site.requested if not url.startswith((site.line.url, "data:"))] == []
+        assert site.complaints == []
+
+
 async def violations_of(site: Site) -> list[str]:
     if not AXE.is_file():
         pytest.fail("axe-core is not installed: run `make web`")

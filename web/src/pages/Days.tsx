@@ -10,11 +10,14 @@ interface Day {
 const WIDTH = 480;
 const HEIGHT = 130;
 const FOOT = 18;
+const LEAST = 14;
+const MOST = 90;
+const DAY_MS = 86_400_000;
 
 export function Days({ days, currency }: { days: Day[]; currency: string }) {
-  const shown = days.slice(-30);
+  const shown = everyDay(days).slice(-MOST);
   const highest = Math.max(...shown.map((one) => Math.max(Number(one.cost), Number(one.always_strong ?? 0))), 1e-9);
-  const step = WIDTH / Math.max(shown.length, 7);
+  const step = WIDTH / shown.length;
   const tall = (value: number) => Math.max(value > 0 ? 1.5 : 0, (value / highest) * (HEIGHT - FOOT - 14));
   const base = HEIGHT - FOOT;
   return (
@@ -34,7 +37,7 @@ export function Days({ days, currency }: { days: Day[]; currency: string }) {
             <rect x={x} y={base - tall(strong)} width={width} height={tall(strong)} rx="2" fill="var(--strong)" opacity="0.28" />
             <rect x={x} y={base - tall(cost)} width={width} height={tall(cost)} rx="2" fill="var(--local)" />
             {(at === 0 || at === shown.length - 1) && (
-              <text x={x + width / 2} y={HEIGHT - 3} textAnchor={at === 0 && shown.length > 1 ? "start" : "middle"}>
+              <text x={at ? x + width : x} y={HEIGHT - 3} textAnchor={at ? "end" : "start"}>
                 {one.day.slice(5)}
               </text>
             )}
@@ -45,6 +48,20 @@ export function Days({ days, currency }: { days: Day[]; currency: string }) {
   );
 }
 
+/** Days on which nothing was asked stand there, too, and so do some before the first. */
+function everyDay(days: Day[]): Day[] {
+  const known = new Map(days.map((one) => [one.day, one]));
+  const times = days.map((one) => Date.parse(one.day));
+  const last = Math.max(...times);
+  const first = Math.min(...times, last - (LEAST - 1) * DAY_MS);
+  const found: Day[] = [];
+  for (let at = first; at <= last; at += DAY_MS) {
+    const day = new Date(at).toISOString().slice(0, 10);
+    found.push(known.get(day) ?? { day, cost: "0" });
+  }
+  return found;
+}
+
 function said(days: Day[], currency: string): string {
-  return `Money by day: ${days.map((one) => `${one.day} ${money(one.cost, currency)}`).join(", ")}`;
+  return `Money by day: ${days.filter((one) => Number(one.cost) > 0).map((one) => `${one.day} ${money(one.cost, currency)}`).join(", ")}`;
 }

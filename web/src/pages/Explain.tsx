@@ -1,5 +1,5 @@
 /** A prompt with its words coloured by what each does to the score. */
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { send, told } from "../api/http";
 import type { Told } from "../api/http";
 import { number } from "../ui/format";
@@ -28,8 +28,9 @@ interface Explained {
 
 const EXAMPLE = "Prove that there are infinitely many primes of the form 4k + 3.";
 
-export function Explain() {
-  const [text, setText] = useState("");
+/** `given` is a prompt that was chosen elsewhere on the page. */
+export function Explain({ given }: { given: string }) {
+  const [text, setText] = useState(given);
   const [asked, setAsked] = useState("");
   const [found, setFound] = useState<Explained | null>(null);
   const [error, setError] = useState<Told | null>(null);
@@ -48,6 +49,11 @@ export function Explain() {
     }
     setBusy(false);
   };
+  // It is another one of these for each prompt that is given.
+  useEffect(() => {
+    if (given) void explain();
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, []);
   return (
     <form
       className="form"

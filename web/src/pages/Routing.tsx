@@ -68,6 +68,7 @@ export default function Routing() {
 
 function Card({ state, onChange }: { state: RoutingState; onChange: () => void }) {
   const { classifier, drift } = state;
+  const [given, setGiven] = useState("");
   const auto = state.routes.auto ?? Object.values(state.routes)[0];
   return (
     <>
@@ -89,7 +90,7 @@ function Card({ state, onChange }: { state: RoutingState; onChange: () => void }
         {state.curve?.length ? (
           <Curve curve={state.curve} route={auto} onChange={onChange} />
         ) : (
-          <p className="nothing">The classifier’s card tells no curve. Train it with “make train”, which writes one.</p>
+          <p className="nothing">The classifier tells no curve: it serves no card of what it was measured on.</p>
         )}
       </Panel>
       <div className="two-up">
@@ -99,10 +100,10 @@ function Card({ state, onChange }: { state: RoutingState; onChange: () => void }
         <Versions state={state} onChange={onChange} />
       </div>
       <Panel title="Why would it go there?">
-        <Explain />
+        <Explain key={given} given={given} />
       </Panel>
       <Panel title="Last decisions">
-        <Decisions recent={state.recent} />
+        <Decisions recent={state.recent} onExplain={setGiven} />
       </Panel>
     </>
   );
@@ -176,7 +177,7 @@ function Fact({ name, value }: { name: string; value: string }) {
   );
 }
 
-function Decisions({ recent }: { recent: Recent[] }) {
+function Decisions({ recent, onExplain }: { recent: Recent[]; onExplain: (prompt: string) => void }) {
   if (!recent.length) return <p className="nothing">Nothing was decided yet. Ask “auto” something.</p>;
   return (
     <div className="grid-box" tabIndex={0} role="region" aria-label="Last decisions">
@@ -203,7 +204,15 @@ function Decisions({ recent }: { recent: Recent[] }) {
               <td className="n">{number(one.score, 2)}</td>
               <td>{one.domain ?? "–"}</td>
               <td className="name-cell">{one.target ?? "–"}</td>
-              <td className="name-cell hint">{one.prompt ?? "not kept"}</td>
+              <td className="name-cell">
+                {one.prompt ? (
+                  <button type="button" className="link" onClick={() => onExplain(one.prompt ?? "")}>
+                    {one.prompt.slice(0, 120)}
+                  </button>
+                ) : (
+                  <span className="hint">not kept</span>
+                )}
+              </td>
             </tr>
           ))}
         </tbody>

@@ -69,6 +69,7 @@ export function money(amount: string | number | null | undefined, currency = "US
   return value.toLocaleString(language, {
     style: "currency",
     currency,
+    currencyDisplay: "narrowSymbol",
     ...(small ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: 2 }),
   });
 }
