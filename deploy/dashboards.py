@@ -153,6 +153,30 @@ GATEWAY = (
         {"{{instance}} {{outcome}}": "sum by (instance, outcome) (pointsman_reloads_total)"},
     ),
     Panel("Gateways that answer", "short", {"up": 'sum(up{job=~".*pointsman"})'}),
+    Panel(
+        "Jobs that wait and run",
+        "short",
+        {"waiting": "max(pointsman_jobs_waiting)", "running": "max(pointsman_jobs_running)"},
+    ),
+    Panel("Age of the job that waits longest", "s", {"age": "max(pointsman_jobs_oldest_seconds)"}),
+    Panel(
+        "Jobs by how they ended",
+        "ops",
+        {"{{status}}": per_second("pointsman_jobs_total", "status", "")},
+        stack=True,
+    ),
+    Panel(
+        "Rows of the ledger",
+        "ops",
+        {"{{outcome}}": per_second("pointsman_ledger_rows_total", "outcome", "")},
+    ),
+    Panel("Rows that wait for the database", "short", {"rows": "sum(pointsman_ledger_waiting)"}),
+    Panel("Turned away under load", "short", {"since the start": "sum(pointsman_shed)"}),
+    Panel(
+        "What callers said of answers",
+        "short",
+        {"{{tier}}, {{value}}": "sum by (tier, value) (pointsman_feedback_total)"},
+    ),
 )
 
 CLASSIFIER = (

@@ -78,12 +78,19 @@ async def traffic(url: str) -> None:
     """Answers, fallbacks, failures and callers who leave, a few of each a second."""
     async with aiohttp.ClientSession() as session:
 
-        async def ask(**body: Any) -> None:
+        async def ask(**body: Any) -> str:
             async with session.post(url + "/complete", json=body) as answer:
                 await answer.read()
+                return answer.headers.get("X-Request-Id", "")
+
+        async def say(path: str, **body: Any) -> None:
+            async with session.post(url + path, json=body) as answer:
+                assert answer.status < 300, await answer.text()
 
         for number in range(TRAFFIC_S * 4):
-            await ask(message=f"Name {number} colours.")
+            answered = await ask(message=f"Name {number} colours.")
+            await say("/feedback", request_id=answered, value="good")
+            await say("/jobs", dialect="complete", message=f"Later, {number}.", model="lab/m")
             await ask(message=f"Prove theorem {number}.", stream=False)
             await ask(message="Hello", model="dead/m", stream=False)
             leaver = await session.post(url + "/complete", json={"message": "Hi", "model": "lab/m"})
