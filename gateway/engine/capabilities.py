@@ -16,6 +16,9 @@ from gateway.engine.estimate import estimate
 from providers.model_info import Abilities
 
 BYTES_OF_A_CHARACTER = 4
+MOST_OF_A_TOOL = 2000
+MOST_OF_A_PICTURE = 2000
+"""Tokens; to look into each schema would cost more than to ask."""
 TURN_TOKENS = 16
 """More than any template writes round a message."""
 CERTAIN = 0.75
@@ -63,15 +66,15 @@ def needs(request: ChatRequest, least_context: int | None) -> Needs | None:
     words: list[str] = []
     if request.tools:
         words.append("tools")
-    size = 0
-    pictures = False
+    size = MOST_OF_A_TOOL * len(request.tools)
+    pictures = 0
     for message in request.messages:
         size += TURN_TOKENS
         for part in message.parts:
             if isinstance(part, Image):
-                pictures = True
+                pictures += 1
             elif isinstance(part, ToolResult):
-                pictures = pictures or any(isinstance(inner, Image) for inner in part.parts)
+                pictures += sum(isinstance(inner, Image) for inner in part.parts)
                 size += BYTES_OF_A_CHARACTER * len(part.text)
             else:
                 said = getattr(part, "text", None) or getattr(part, "arguments", None)
@@ -85,9 +88,8 @@ def needs(request: ChatRequest, least_context: int | None) -> Needs | None:
     if _thinks(request):
         words.append("thinking")
     answer = request.sampling.max_tokens or 0
-    long = least_context is not None and (
-        pictures or bool(request.tools) or size + answer > least_context
-    )
+    size += MOST_OF_A_PICTURE * pictures
+    long = least_context is not None and size + answer > least_context
     if not words and not long:
         return None
     return Needs(tuple(words), estimate(request) if long else 0, answer)

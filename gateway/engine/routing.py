@@ -28,8 +28,6 @@ NAMED = "named"
 NOTHING: Mapping[str, Json] = {}
 USUAL_ANSWER = 400
 """Tokens, where nobody foretells the length."""
-MAX_NAMES = 8
-"""Models in one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +137,6 @@ class Router:
         return plan
 
     def _behind(self, models: Sequence[str]) -> list[Target]:
-        if len(models) > MAX_NAMES:
-            raise BadRequest(f"models has {len(models)} names; {MAX_NAMES} pass.", param="models")
         found: list[Target] = []
         for name in models:
             if self._names.route(name) is not None:

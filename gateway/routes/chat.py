@@ -40,6 +40,8 @@ OLLAMA_ROWS: dict[str, InboundDialect] = {
     "/api/generate": OllamaGenerateDialect(),
 }
 
+MAX_NAMES = 8
+"""In a caller's `models`."""
 # No proxy on the way may keep a chunk back, pack it or store it.
 STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
@@ -83,6 +85,8 @@ def fallbacks_in(body: Json) -> tuple[str, ...]:
     if not isinstance(body, dict) or "models" not in body:
         return ()
     models = reading.texts(body, "models")
+    if len(models) > MAX_NAMES:
+        reading.bad("models", f"has {len(models)} names; {MAX_NAMES} pass.")
     del body["models"]
     if models and body.get("model") is None:
         body["model"], models = models[0], models[1:]

@@ -87,7 +87,8 @@ async def test_a_route_may_have_named_models_behind_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("models", "status"), [(["b/m", "nobody"], 404), (["auto"], 400), (7, 400), ([7], 400)]
+    ("models", "status"),
+    [(["b/m", "nobody"], 404), (["auto"], 400), (7, 400), ([7], 400), (["b/m"] * 9, 400)],
 )
 async def test_a_wrong_list_of_models_is_told(models: Any, status: int) -> None:
     async with three(Play(openai_stream("a"))) as (gateway, upstreams, _):

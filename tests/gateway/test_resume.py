@@ -11,6 +11,7 @@ import pytest
 
 from gateway.engine.ports import Settlement
 from gateway.engine.resume import Seam
+from tests.doors.upstreams import HELLO, play, provider
 from tests.replay.gateway import Running, openai_provider, running, settings
 from tests.replay.server import Play, ReplayServer, openai_error, openai_stream
 
@@ -251,3 +252,44 @@ async def test_each_language_declares_it_in_its_closing_event(path: str) -> None
     assert DOORS[path] in raw
     assert raw.count(b"Once upon") == raw.count(b"an end.") == 1
     assert raw.count(b'"role":"assistant"') in (1, raw.count(b"\n"))
+
+
+CONTINUES: dict[str, tuple[dict[str, Any], str, bool]] = {
+    "an older Claude": ({"kind": "anthropic"}, "claude-sonnet-4-5", True),
+    "a Claude that refuses it": ({"kind": "anthropic"}, "claude-opus-4-6", False),
+    "an Ollama": ({"kind": "ollama", "prefill": "assistant"}, "m", True),
+    "a llama.cpp": ({"kind": "openai", "prefill": "assistant"}, "m", True),
+    "a vLLM": ({"kind": "openai", "prefill": "flags"}, "m", True),
+    "a Gemini": ({"kind": "gemini"}, "m", False),
+    "an OpenAI": ({"kind": "openai"}, "gpt-4o", False),
+}
+
+
+@pytest.mark.parametrize("name", CONTINUES)
+async def test_who_goes_on_is_known_and_told_so_in_his_own_words(name: str) -> None:
+    row, model, goes_on = CONTINUES[name]
+    begun = Play(openai_stream("Once upon", finish=None))
+    async with (
+        ReplayServer(begun) as first,
+        ReplayServer(play(row["kind"], HELLO, True)) as second,
+    ):
+        tree = provider(row["kind"], second.url)
+        given = settings(
+            providers={"hard": openai_provider(first.url), "easy": {**tree, **row}},
+            routes={"auto": {"local": [f"easy/{model}"], "strong": ["hard/m"], "resume": True}},
+        )
+        async with running(given) as gateway:
+            answer = await gateway.complete(message="Hi")
+    assert len(second.received) == goes_on
+    if not goes_on:
+        assert answer.closing["error"]
+        return
+    assert answer.text == "Once upon" + HELLO.text
+    asked = second.received[0].body
+    last = asked["messages"][-1]
+    assert last["role"] == "assistant"
+    said = last["content"]
+    assert (said if isinstance(said, str) else said[0]["text"]) == "Once upon"
+    flags = row.get("prefill") == "flags"
+    assert asked.get("continue_final_message", False) is flags
+    assert asked.get("add_generation_prompt", True) is not flags
