@@ -127,6 +127,10 @@ class CompleteRenderer:
                 self._finish = event
         return b"".join(frames)
 
+    def queued(self, position: int, wait_s: float) -> bytes:
+        """He waits for his turn; 1 is next."""
+        return self._last({"queued": {"position": position, "wait_s": round(wait_s, 1)}})
+
     def close(self, trace: Trace) -> bytes:
         return self._last(_closing(self._finish, self._usage, trace))
 

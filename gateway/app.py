@@ -27,6 +27,7 @@ from gateway.engine.ports import OPEN, Caller
 from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
+from gateway.jobs.gate import Gates
 from gateway.jobs.service import Jobs, queue_for
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prices import Prices
@@ -230,6 +231,7 @@ def _services(
         pressure=pressure,
         admission=limits,
         answers=answers_kept,
+        turns=Gates(lambda: services.settings),
     )
     # Read when it is scraped, instead of counted up and down with each request.
     metrics.in_flight.set_function(lambda: len(pipeline.running))

@@ -19,7 +19,7 @@ from dialects.base import Now, Renderer
 from gateway.engine import resume, structured
 from gateway.engine.attempt import Attempt
 from gateway.engine.attempts import Walker
-from gateway.engine.ports import Admission, AnswerCache, Asked, Kept, Recorder
+from gateway.engine.ports import Admission, AnswerCache, Asked, Kept, Recorder, Turns
 from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router, Target
 from gateway.engine.run import Quiet, Run
@@ -49,6 +49,7 @@ class Pipeline:
         pressure: Pressure | None = None,
         admission: Admission | None = None,
         answers: AnswerCache | None = None,
+        turns: Turns | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Now = time.time,
     ) -> None:
@@ -60,6 +61,7 @@ class Pipeline:
         self._pressure = pressure
         self._admission = admission
         self._answers = answers
+        self._turns = turns
         self.clock = clock
         self._now = now
         self.running: set[Run] = set()
@@ -167,14 +169,18 @@ class Pipeline:
             reserved = asked.grant.reserve(asked.request, plan.targets)
             if reserved is not None:
                 await reserved
+        waited = 0.0 if self._turns is None else await run.take_turn(self._turns)
         run.committed, first = await self.walker.commit(
             plan,
             lambda attempt: ask(run, attempt),
             run.trace,
             run.attempts,
             stream=asked.request.stream,
-            began=run.began,
+            # The limits of attempts do not run while he waits for his turn.
+            began=run.began + waited,
         )
+        if waited and run.trace.first_token_ms is not None:
+            run.trace.first_token_ms += waited * 1000
         return first
 
     async def _again(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -74,6 +74,21 @@ class Admission(Protocol):
     def admit(self, asked: Asked, trace: Trace) -> Grant | Awaitable[Grant] | None:
         """None where nothing limits this caller. Raises NotAllowed, LimitReached,
         BudgetReached or QueueFull."""
+        ...
+
+
+Leave = Callable[[], None]
+"""Ends a turn. Called once, when the request ends."""
+Told = Callable[[int, float], None]
+"""Called with a place (1 is next) and the seconds that the wait may take at most."""
+
+
+class Turns(Protocol):
+    """Who may ask a route now, where only so many may at once."""
+
+    def enter(self, route: str, caller: Caller, told: Told) -> Leave | Awaitable[Leave] | None:
+        """None where nobody counts. To be awaited where he has to wait; a caller who is cancelled
+        meanwhile has left. Raises QueueFull."""
         ...
 
 

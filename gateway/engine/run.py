@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ from chat.events import Usage
 from chat.trace import Trace
 from dialects.base import Renderer
 from gateway.engine.attempt import Attempt
-from gateway.engine.ports import Asked, Settlement, Slot
+from gateway.engine.ports import Asked, Leave, Settlement, Slot, Turns
+from gateway.engine.queued import notice
 from gateway.engine.routing import Plan
 from gateway.engine.story import added
 from gateway.settings import Attempts
@@ -37,6 +38,7 @@ class Run:
         "committed",
         "failure",
         "interruption",
+        "leave",
         "limits",
         "moved_at",
         "opener",
@@ -59,6 +61,8 @@ class Run:
         self.pipeline = pipeline
         self.asked = asked
         self.trace = trace
+        self.leave: Leave | None = None
+        """Ends its turn."""
         self.slot: Slot | None = None
         """Where the answer is to be kept."""
         self.clock = pipeline.clock
@@ -172,6 +176,26 @@ class Run:
         self.told = True
         quiet(self.voice().keepalive)
 
+    async def take_turn(self, turns: Turns) -> float:
+        """Waits for it where the route has no room; seconds. Raises QueueFull."""
+        entered = turns.enter(self.trace.route, self.asked.caller, self._queued)
+        if entered is None or not isinstance(entered, Awaitable):
+            self.leave = entered
+            return 0.0
+        came = self.clock()
+        try:
+            self.leave = await entered
+        finally:
+            waited = self.clock() - came
+            self.trace.queue_ms = waited * 1000
+        return waited
+
+    def _queued(self, position: int, wait_s: float) -> None:
+        self.trace.tell("queued", position=position, wait_s=round(wait_s, 1))
+        if self.quiet is not None:
+            self.told = True
+            self.quiet(notice(self.voice(), position, wait_s))
+
     def voice(self) -> Renderer:
         """Who speaks to the caller, also when nobody was asked yet."""
         speaker = self.committed or (self.attempts[-1] if self.attempts else None)
@@ -204,6 +228,8 @@ class Run:
             and not self.committed.outcome
         ):
             self.pipeline.walker.left(self.committed)
+        if self.leave is not None:
+            self.leave()
         self.pipeline.running.discard(self)
         trace, asked, attempts = self.trace, self.asked, self.attempts
         told = self.committed or (attempts[-1] if attempts else None)

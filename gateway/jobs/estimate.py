@@ -47,13 +47,6 @@ def _range(low: int, high: int, unit: str) -> str:
     return f"{low}-{high} {unit}s"
 
 
-def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th."""
-    if number % 100 in (11, 12, 13):
-        return f"{number}th"
-    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
-
-
 @dataclass(frozen=True, slots=True)
 class _Times:
     mean: float

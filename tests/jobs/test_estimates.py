@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway.jobs.estimate import Estimator, Quote, ordinal
+from gateway.engine.queued import ordinal
+from gateway.jobs.estimate import Estimator, Quote
 
 
 class Arrival(NamedTuple):
