@@ -106,8 +106,9 @@ describe("the rest", () => {
 
   test("the point on the curve is the one that holds", () => {
     const curve = [0, 0.3, 0.6, 1].map((strong_share) => ({ strong_share, threshold: strong_share / 2, quality: 0, cost: null }));
-    expect(nearest(curve, { threshold: 0.16, target_strong_share: null, strong_share: null })).toBe(1);
-    expect(nearest(curve, { threshold: null, target_strong_share: 0.58, strong_share: 0.1 })).toBe(2);
+    expect(nearest(curve, { threshold: 0.16, target_strong_share: null }, 0.5)).toBe(1);
+    expect(nearest(curve, { threshold: null, target_strong_share: 0.58 }, 0.5)).toBe(2);
+    expect(nearest(curve, { threshold: null, target_strong_share: null }, 0.5)).toBe(3);
   });
 
   test("keys do nothing where somebody writes", () => {

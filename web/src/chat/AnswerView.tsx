@@ -181,12 +181,14 @@ function Foot({ conversation, answer, version, versions, onVersion, onAgain }: P
 function Whence({ answer }: { answer: Answer }) {
   const { route, usage } = answer;
   const first = route?.milliseconds?.first_token ?? answer.first;
+  const failed = route?.fallbacks?.length ?? 0;
+  const nobody = answer.phase === "failed" && !answer.text;
   return (
     <>
-      <span className="target">{route?.target ?? answer.model}</span>
+      <span className="target">{nobody ? "nobody answered" : (route?.target ?? answer.model)}</span>
       {route?.tier && <span className="tier">{route.tier}</span>}
       {route?.score != null && <span className="num">score {number(route.score, 2)}</span>}
-      {!!route?.fallbacks?.length && <span>after {route.fallbacks.length} failed</span>}
+      {failed > 0 && <span>{nobody ? `${number(failed)} tried` : `after ${number(failed)} failed`}</span>}
       {usage?.output_tokens != null && <span className="num">{number(usage.output_tokens)} tokens</span>}
       {answer.cost && <span className="num">{money(answer.cost.amount, answer.cost.currency)}</span>}
       {first != null && <span className="num">first in {ms(first)}</span>}

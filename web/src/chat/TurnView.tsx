@@ -23,7 +23,7 @@ export const TurnView = memo(
     const chosen = shownAnswer(turn);
     const tier = chosen && !two ? tierOf(chosen) : null;
     return (
-      <article className={`turn${tier ? ` tier-${tier}` : ""}`} aria-label={turn.text.slice(0, 80) || "A question with a picture"}>
+      <article className={`turn${two ? " two" : ""}${tier ? ` tier-${tier}` : ""}`} aria-label={turn.text.slice(0, 80) || "A question with a picture"}>
         <Asked conversation={conversation} turn={turn} editing={editing} onEditing={onEditing} />
         <div className={`lanes${two ? " two" : ""}`}>
           {turn.lanes.map((versions, lane) => {

@@ -40,7 +40,7 @@ export function Why({ answer }: { answer: Answer }) {
               </span>
             </li>
           ))}
-          {route?.target && <li className="last">{route.target} answered</li>}
+          {route?.target && answer.text && <li className="last">{route.target} answered</li>}
         </ol>
       )}
       <dl>

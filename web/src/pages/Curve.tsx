@@ -1,6 +1,6 @@
 /** The quality-cost curve. Its point is the line between the tiers: dragged, or moved with the
  * arrow keys, it shows what another threshold would cost and be worth. */
-import { useRef, useState } from "react";
+import { useLayoutEffect, useRef, useState } from "react";
 import { send, told } from "../api/http";
 import type { Told } from "../api/http";
 import { number, share } from "../ui/format";
@@ -16,22 +16,25 @@ export interface CurvePoint {
 
 interface Props {
   curve: CurvePoint[];
-  route: { threshold: number | null; target_strong_share: number | null; strong_share: number | null } | undefined;
+  route: { threshold: number | null; target_strong_share: number | null } | undefined;
+  /** The card's own, where the route has none. */
+  usual: number;
   onChange: () => void;
 }
 
-const WIDTH = 900;
-const HEIGHT = 280;
+const USUAL_WIDTH = 900;
+const HEIGHT = 260;
 const LEFT = 44;
 const FOOT = 34;
 
-export function Curve({ curve, route, onChange }: Props) {
+export function Curve({ curve, route, usual, onChange }: Props) {
   const points = [...curve].sort((a, b) => a.strong_share - b.strong_share);
-  const current = nearest(points, route);
+  const current = nearest(points, route, usual);
   const [moved, setMoved] = useState<number | null>(null);
   const [error, setError] = useState<Told | null>(null);
   const [done, setDone] = useState("");
   const host = useRef<SVGSVGElement>(null);
+  const width = useWidth(host);
   const at = moved ?? current;
   const point = points[at];
   const now = points[current];
@@ -40,7 +43,7 @@ export function Curve({ curve, route, onChange }: Props) {
   const low = Math.min(...points.map((one) => one.quality));
   const high = Math.max(...points.map((one) => one.quality));
   const room = (high - low || 0.1) * 0.12;
-  const x = (value: number) => LEFT + value * (WIDTH - LEFT - 12);
+  const x = (value: number) => LEFT + value * (width - LEFT - 12);
   const y = (value: number) => 12 + (1 - (value - low + room) / (high - low + 2 * room || 1)) * (HEIGHT - FOOT - 12);
   const path = points.map((one, index) => `${index ? "L" : "M"}${x(one.strong_share).toFixed(1)} ${y(one.quality).toFixed(1)}`).join("");
   const first = points[0];
@@ -50,7 +53,7 @@ export function Curve({ curve, route, onChange }: Props) {
     const box = host.current?.getBoundingClientRect();
     if (!box || (event.type === "pointermove" && event.buttons === 0)) return;
     if (event.type === "pointerdown") event.currentTarget.setPointerCapture(event.pointerId);
-    const wanted = (((event.clientX - box.left) / box.width) * WIDTH - LEFT) / (WIDTH - LEFT - 12);
+    const wanted = (((event.clientX - box.left) / box.width) * width - LEFT) / (width - LEFT - 12);
     setDone("");
     setMoved(closest(points, (one) => Math.abs(one.strong_share - wanted)));
   };
@@ -71,7 +74,7 @@ export function Curve({ curve, route, onChange }: Props) {
         <svg
           ref={host}
           className="svg-chart"
-          viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+          viewBox={`0 0 ${width} ${HEIGHT}`}
           onPointerDown={drag}
           onPointerMove={drag}
           aria-hidden="true"
@@ -137,19 +140,29 @@ export function Curve({ curve, route, onChange }: Props) {
   );
 }
 
+/** One unit of the drawing is one pixel, so that its words stay readable on a phone. */
+function useWidth(host: React.RefObject<SVGSVGElement | null>): number {
+  const [width, setWidth] = useState(USUAL_WIDTH);
+  useLayoutEffect(() => {
+    const box = host.current;
+    if (!box) return;
+    const sized = new ResizeObserver(() => setWidth(Math.max(280, Math.round(box.clientWidth))));
+    sized.observe(box);
+    return () => sized.disconnect();
+  }, [host]);
+  return width;
+}
+
 function gap(value: number): string {
   if (Math.abs(value) < 0.0005) return "as it is";
   return `${value > 0 ? "+" : "−"}${number(Math.abs(value), 3)}`;
 }
 
-export function nearest(points: CurvePoint[], route: Props["route"]): number {
-  if (route?.threshold != null) {
-    const { threshold } = route;
-    return closest(points, (one) => Math.abs(one.threshold - threshold));
-  }
-  const wanted = route?.target_strong_share ?? route?.strong_share ?? null;
-  if (wanted !== null) return closest(points, (one) => Math.abs(one.strong_share - wanted));
-  return closest(points, (one) => Math.abs(one.threshold - 0.5));
+export function nearest(points: CurvePoint[], route: Props["route"], usual: number): number {
+  const share = route?.threshold == null ? route?.target_strong_share : null;
+  if (share != null) return closest(points, (one) => Math.abs(one.strong_share - share));
+  const threshold = route?.threshold ?? usual;
+  return closest(points, (one) => Math.abs(one.threshold - threshold));
 }
 
 function closest(points: CurvePoint[], far: (point: CurvePoint) => number): number {

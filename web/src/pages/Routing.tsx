@@ -88,7 +88,7 @@ function Card({ state, onChange }: { state: RoutingState; onChange: () => void }
       </dl>
       <Panel title="Quality against cost">
         {state.curve?.length ? (
-          <Curve curve={state.curve} route={auto} onChange={onChange} />
+          <Curve curve={state.curve} route={auto} usual={usualOf(state.card)} onChange={onChange} />
         ) : (
           <p className="nothing">The classifier tells no curve: it serves no card of what it was measured on.</p>
         )}
@@ -107,6 +107,10 @@ function Card({ state, onChange }: { state: RoutingState; onChange: () => void }
       </Panel>
     </>
   );
+}
+
+function usualOf(card: RoutingState["card"]): number {
+  return typeof card?.default_threshold === "number" ? card.default_threshold : 0.5;
 }
 
 function Versions({ state, onChange }: { state: RoutingState; onChange: () => void }) {
