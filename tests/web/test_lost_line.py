@@ -96,3 +96,18 @@ async def test_stop_works_over_plain_http() -> None:
         await site.page.keyboard.press("Escape")
         await site.hard.until_left()
         await expect(site.page.get_by_role("button", name="Regenerate")).to_be_visible()
+
+
+async def test_a_second_tab_leaves_the_answer_to_the_first_and_shows_it_whole() -> None:
+    async with a_site() as site:
+        site.hard.play(streamed(TEXT, delay_s=0.06, pieces=40))
+        await site.ready()
+        await site.ask("Go on, whatever happens.")
+        await expect(site.prose).to_contain_text("word10 ")
+        second = await site.context.new_page()
+        await second.goto(site.page.url)
+        await site.answered()
+        assert (await site.prose.text_content() or "").split() == WORDS
+        await expect(second.locator(".whence")).to_be_visible()
+        assert (await second.locator(".prose").text_content() or "").split() == WORDS
+        assert len(site.hard.received) == 1

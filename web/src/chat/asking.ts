@@ -2,6 +2,7 @@
 import { ask } from "../api/http";
 import type { Delta, Done, Failed, Listener, Message, Part, Question, Status } from "../api/protocol";
 import { resume as resumed, start, stop as stopped } from "../api/gateway";
+import { hold, untilFree } from "./holding";
 import type { Answer, Conversation, Rating, Turn } from "./model";
 import { isOpen, newAnswer, shownAnswer, titleOf } from "./model";
 import { store } from "./store";
@@ -66,22 +67,33 @@ export function stop(answer: Answer): void {
   stopped(answer.id);
 }
 
-/** Answers that were open when the page was left. */
+/** Answers that were open when the page was left, unless another tab hears them. */
 export function takeUp(conversation: Conversation): void {
   for (const turn of conversation.turns) {
     for (const answer of turn.lanes.flat()) {
       if (!isOpen(answer) || heard.has(answer.id)) continue;
       heard.add(answer.id);
-      const listener = writer(conversation.id, answer.id);
-      if (!resumed(answer.id, answer.next, listener)) {
-        listener.failed({
-          kind: "cut",
-          message: "The page was left before the answer was whole. Ask again.",
-          retryable: true,
-        });
-      }
+      void takeUpOne(conversation.id, answer);
     }
   }
+}
+
+async function takeUpOne(conversation: string, answer: Answer): Promise<void> {
+  const release = await hold(answer.id);
+  if (!release) {
+    await untilFree(answer.id);
+    heard.delete(answer.id);
+    const written = await store.readAgain(conversation);
+    if (written) takeUp(written);
+    return;
+  }
+  const listener = writer(conversation, answer.id, release);
+  if (resumed(answer.id, answer.next, listener)) return;
+  listener.failed({
+    kind: "cut",
+    message: "The page was left before the answer was whole. Ask again.",
+    retryable: true,
+  });
 }
 
 export async function rate(conversation: string, answer: Answer, value: Rating): Promise<void> {
@@ -121,7 +133,13 @@ async function begin(conversation: string, turn: Turn): Promise<void> {
 
 function send(conversation: Conversation, turn: Turn, answer: Answer): void {
   heard.add(answer.id);
-  start(answer.id, questionOf(conversation, turn, answer.model), writer(conversation.id, answer.id));
+  const held = hold(answer.id);
+  const release = (): void => void held.then((letGo) => letGo?.());
+  start(
+    answer.id,
+    questionOf(conversation, turn, answer.model),
+    writer(conversation.id, answer.id, release),
+  );
 }
 
 /** The turns before, each with the answer that is shown, and this one. */
@@ -148,7 +166,12 @@ function asked(turn: Turn): Message {
   return { role: "user", content: parts };
 }
 
-function writer(conversation: string, id: string): Listener {
+/** `release` lets the other tabs read, once all is written down. */
+function writer(conversation: string, id: string, release: () => void): Listener {
+  const ended = (): void => {
+    heard.delete(id);
+    store.whenShown(() => void store.flush().then(release));
+  };
   const change = (how: (answer: Answer) => Answer): void => store.answer(conversation, id, how);
   return {
     status: (status: Status) => change((one) => withStatus(one, status)),
@@ -165,7 +188,6 @@ function writer(conversation: string, id: string): Listener {
       }));
     },
     done: (done: Done) => {
-      heard.delete(id);
       change((one) => ({
         ...one,
         phase: done.stopped ? "stopped" : "done",
@@ -177,11 +199,12 @@ function writer(conversation: string, id: string): Listener {
         cost: done.cost,
         pace: done.tokens_per_s,
       }));
+      ended();
     },
     failed: (error: Failed) => {
-      heard.delete(id);
       const { route, ...told } = error;
       change((one) => ({ ...one, phase: "failed", away: false, error: told, route: route ?? one.route }));
+      ended();
     },
     link: (up: boolean) => change((one) => ({ ...one, away: !up })),
   };

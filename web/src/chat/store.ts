@@ -19,6 +19,7 @@ class Store {
   private watchers = new Set<() => void>();
   private dirty = new Set<string>();
   private frame = false;
+  private afterShown: (() => void)[] = [];
   private writing: ReturnType<typeof setTimeout> | undefined;
   private pending = new Map<string, { conversation: string; changes: ((answer: Answer) => Answer)[] }>();
 
@@ -53,6 +54,16 @@ class Store {
     return this.open.get(id);
   }
 
+  /** What another tab has written down. */
+  async readAgain(id: string): Promise<Conversation | undefined> {
+    const read = await (await this.shelf)?.read(id);
+    if (read) {
+      this.open.set(id, read);
+      this.tell();
+    }
+    return read;
+  }
+
   put(conversation: Conversation): void {
     this.open.set(conversation.id, conversation);
     const rest = this.heads.filter((one) => one.id !== conversation.id);
@@ -85,8 +96,16 @@ class Store {
     else requestAnimationFrame(this.show);
   }
 
+  /** After the next frame, if one is due. */
+  whenShown(then: () => void): void {
+    if (this.frame) this.afterShown.push(then);
+    else then();
+  }
+
   private show = (): void => {
     this.frame = false;
+    const after = this.afterShown;
+    this.afterShown = [];
     const pending = this.pending;
     this.pending = new Map();
     for (const [id, { conversation, changes }] of pending) {
@@ -106,6 +125,7 @@ class Store {
     }
     this.soon();
     this.tell();
+    for (const then of after) then();
   };
 
   async remove(id: string): Promise<void> {
