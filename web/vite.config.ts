@@ -29,6 +29,10 @@ export default defineConfig({
   },
   server: { host: "127.0.0.1", proxy },
   // The built page under the rule that the gateway sends it with.
-  preview: { host: "127.0.0.1", proxy, headers: { "Content-Security-Policy": "default-src 'self'" } },
+  preview: {
+    host: "127.0.0.1",
+    proxy,
+    headers: { "Content-Security-Policy": "default-src 'self'" },
+  },
   test: { environment: "jsdom", include: ["tests/**/*.test.{ts,tsx}"] },
 });

@@ -1,6 +1,13 @@
 /** After the bundle: Swagger UI's files beside it, and a packed twin of each text file, which the
  * server sends to whoever takes it. */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { constants, brotliCompressSync, gzipSync } from "node:zlib";

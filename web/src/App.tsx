@@ -16,12 +16,22 @@ import { SHORTCUTS, onShortcut } from "./ui/shortcuts";
 
 const PAGES = [
   { path: "/", name: "Chat", admin: false, Page: Chat },
-  { path: "/monitoring", name: "Monitoring", admin: false, Page: lazy(() => import("./pages/Monitoring")) },
+  {
+    path: "/monitoring",
+    name: "Monitoring",
+    admin: false,
+    Page: lazy(() => import("./pages/Monitoring")),
+  },
   { path: "/routing", name: "Routing", admin: true, Page: lazy(() => import("./pages/Routing")) },
   { path: "/jobs", name: "Jobs", admin: false, Page: lazy(() => import("./pages/Jobs")) },
   { path: "/usage", name: "Usage", admin: false, Page: lazy(() => import("./pages/Usage")) },
   { path: "/codes", name: "App codes", admin: true, Page: lazy(() => import("./pages/Codes")) },
-  { path: "/settings", name: "Settings", admin: true, Page: lazy(() => import("./pages/Settings")) },
+  {
+    path: "/settings",
+    name: "Settings",
+    admin: true,
+    Page: lazy(() => import("./pages/Settings")),
+  },
   { path: "/profile", name: "Profile", admin: false, Page: lazy(() => import("./pages/Profile")) },
 ];
 
@@ -62,7 +72,13 @@ export function App() {
   return (
     <div className="shell">
       <header className="topbar">
-        <button type="button" className="icon-button" onClick={() => setMenu(true)} aria-label="Menu" aria-expanded={menu}>
+        <button
+          type="button"
+          className="icon-button"
+          onClick={() => setMenu(true)}
+          aria-label="Menu"
+          aria-expanded={menu}
+        >
           <Menu />
         </button>
         <a className="icon-button" href="/" onClick={follow} aria-label="Pointsman">
@@ -70,7 +86,14 @@ export function App() {
         </a>
         <span className="brand">Pointsman</span>
       </header>
-      {menu && <button type="button" className="veil" aria-label="Close the menu" onClick={() => setMenu(false)} />}
+      {menu && (
+        <button
+          type="button"
+          className="veil"
+          aria-label="Close the menu"
+          onClick={() => setMenu(false)}
+        />
+      )}
       <div className={`side${menu ? " open" : ""}`}>
         <a className="brand" href="/" onClick={follow} aria-label="Pointsman">
           <Mark /> Pointsman
@@ -79,7 +102,11 @@ export function App() {
           <ul className="stops">
             {PAGES.filter((one) => !one.admin || signed.caller.admin).map((one) => (
               <li key={one.path}>
-                <a href={one.path} onClick={follow} aria-current={one.path === path ? "page" : undefined}>
+                <a
+                  href={one.path}
+                  onClick={follow}
+                  aria-current={one.path === path ? "page" : undefined}
+                >
                   {one.name}
                 </a>
               </li>
@@ -92,7 +119,11 @@ export function App() {
       <main className="page" tabIndex={-1}>
         <Fence key={path}>
           <Suspense fallback={<p className="waiting-page">Loading…</p>}>
-            {allowed ? <here.Page /> : signed.state === "waiting" ? null : <Nowhere known={here !== undefined} />}
+            {allowed ? (
+              <here.Page />
+            ) : signed.state === "waiting" ? null : (
+              <Nowhere known={here !== undefined} />
+            )}
           </Suspense>
         </Fence>
       </main>
@@ -134,7 +165,13 @@ function SideFoot({ signed, onHelp }: { signed: Signed; onHelp: () => void }) {
           Sign in
         </a>
       )}
-      <button type="button" className="icon-button" onClick={onHelp} aria-label="Shortcuts" title="Shortcuts (?)">
+      <button
+        type="button"
+        className="icon-button"
+        onClick={onHelp}
+        aria-label="Shortcuts"
+        title="Shortcuts (?)"
+      >
         ?
       </button>
     </div>

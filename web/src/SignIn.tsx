@@ -16,7 +16,9 @@ export function SignIn({ refusal }: { refusal: string }) {
         <h1>
           <Mark size={34} /> Pointsman
         </h1>
-        <p className="hint">This gateway asks who you are. Paste your app code, or the admin token.</p>
+        <p className="hint">
+          This gateway asks who you are. Paste your app code, or the admin token.
+        </p>
         <label className="field">
           <span>App code or admin token</span>
           <input

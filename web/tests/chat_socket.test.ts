@@ -41,11 +41,15 @@ beforeEach(async () => {
     line.on("message", (data) => {
       const message = JSON.parse(String(data)) as Message;
       got.push(message);
-      if (message.type === "hello") say(line, { type: "ready", caller: { id: "open", name: "open", admin: false } });
+      if (message.type === "hello")
+        say(line, { type: "ready", caller: { id: "open", name: "open", admin: false } });
       else respond(message, line);
     });
   });
-  client = new ChatSocket({ url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/`, token: () => "pm-secret" });
+  client = new ChatSocket({
+    url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    token: () => "pm-secret",
+  });
 });
 
 afterEach(() => {
@@ -127,7 +131,13 @@ describe("the chat's socket", () => {
         first = false;
         line.terminate();
       } else if (message.type === "resume") {
-        say(line, { type: "error", id: message.id, kind: "not_found", code: "unknown_id", message: "No." });
+        say(line, {
+          type: "error",
+          id: message.id,
+          kind: "not_found",
+          code: "unknown_id",
+          message: "No.",
+        });
       } else if (message.type === "start") {
         say(line, { type: "done", id: message.id, next: 0, finish_reason: "stop", stopped: false });
       }
@@ -145,7 +155,14 @@ describe("the chat's socket", () => {
       if (message.type === "start") {
         say(line, { type: "delta", id: message.id, offset: 0, next: 1, text: "half" });
         setTimeout(() => line.terminate(), 20);
-      } else say(line, { type: "error", id: message.id, kind: "not_found", code: "unknown_id", message: "No." });
+      } else
+        say(line, {
+          type: "error",
+          id: message.id,
+          kind: "not_found",
+          code: "unknown_id",
+          message: "No.",
+        });
     };
     client.connect();
     await until(() => client.link === "ready");
@@ -159,8 +176,16 @@ describe("the chat's socket", () => {
 
   test("a question before the sign-in waits for it", async () => {
     respond = (message, line) => {
-      if (message.type === "resume") say(line, { type: "error", id: message.id, code: "unknown_id", kind: "not_found", message: "" });
-      else say(line, { type: "done", id: message.id, next: 0, finish_reason: "stop", stopped: false });
+      if (message.type === "resume")
+        say(line, {
+          type: "error",
+          id: message.id,
+          code: "unknown_id",
+          kind: "not_found",
+          message: "",
+        });
+      else
+        say(line, { type: "done", id: message.id, next: 0, finish_reason: "stop", stopped: false });
     };
     const heard = new Heard();
     client.start(ID, QUESTION, heard);

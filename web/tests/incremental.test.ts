@@ -37,7 +37,9 @@ Setext
 The end.`;
 
 function shapes(tokens: { type: string; raw: string }[]): string[] {
-  return tokens.filter((one) => one.type !== "space" && one.type !== "def").map((one) => `${one.type}:${one.raw.trim()}`);
+  return tokens
+    .filter((one) => one.type !== "space" && one.type !== "def")
+    .map((one) => `${one.type}:${one.raw.trim()}`);
 }
 
 function whole(text: string): string[] {
@@ -61,7 +63,10 @@ describe("markdown that grows", () => {
   test("a block that is settled keeps its identity", () => {
     const reader = new Incremental();
     const first = reader.update("one paragraph\n\nanother paragraph", false)[0];
-    const later = reader.update("one paragraph\n\nanother paragraph, longer\n\nand a third one", false);
+    const later = reader.update(
+      "one paragraph\n\nanother paragraph, longer\n\nand a third one",
+      false,
+    );
     expect(first?.settled).toBe(true);
     expect(later[0]).toBe(first);
   });
@@ -78,7 +83,9 @@ describe("markdown that grows", () => {
   test("another text starts anew", () => {
     const reader = new Incremental();
     reader.update("first text\n\nwith two paragraphs", true);
-    expect(shapes(reader.update("# other", true).map((one) => one.token))).toEqual(["heading:# other"]);
+    expect(shapes(reader.update("# other", true).map((one) => one.token))).toEqual([
+      "heading:# other",
+    ]);
   });
 
   test("line ends of Windows are line ends", () => {

@@ -21,14 +21,18 @@ function shown(text: string): HTMLElement {
 
 describe("what a model writes", () => {
   test("never comes to life as HTML", () => {
-    const host = shown('<img src=x onerror=alert(1)> <script>alert(1)</script>\n\n[a](javascript:alert(1)) ![b](https://elsewhere.example/p.png)');
+    const host = shown(
+      "<img src=x onerror=alert(1)> <script>alert(1)</script>\n\n[a](javascript:alert(1)) ![b](https://elsewhere.example/p.png)",
+    );
     expect(host.querySelector("img, script, iframe")).toBeNull();
-    expect([...host.querySelectorAll("a")].map((one) => one.getAttribute("href"))).toEqual(["https://elsewhere.example/p.png"]);
+    expect([...host.querySelectorAll("a")].map((one) => one.getAttribute("href"))).toEqual([
+      "https://elsewhere.example/p.png",
+    ]);
     expect(host.textContent).toContain("onerror=alert(1)");
   });
 
   test("is shown with its entities as they were written", () => {
-    expect(shown("a < b && c > \"d\" `x<y>`").textContent).toBe('a < b && c > "d" x<y>');
+    expect(shown('a < b && c > "d" `x<y>`').textContent).toBe('a < b && c > "d" x<y>');
   });
 
   test("has code blocks with a language and a button to copy", () => {
@@ -46,7 +50,10 @@ describe("before the first token", () => {
     [{ state: "queued", position: 1, wait_s: null }, "Queued 1st"],
     [{ state: "asking", target: "ollama/llama3.2", attempt: 1 }, "Asking ollama/llama3.2"],
     [{ state: "loading", target: "ollama/llama3.2" }, "ollama/llama3.2 is loading the model"],
-    [{ state: "next", target: "ollama/llama3.2", reason: "no" }, "ollama/llama3.2 failed, trying the next"],
+    [
+      { state: "next", target: "ollama/llama3.2", reason: "no" },
+      "ollama/llama3.2 failed, trying the next",
+    ],
   ])("%j is said as %j", (status, wanted) => {
     expect(saying(status, false)).toBe(wanted);
   });
@@ -54,7 +61,12 @@ describe("before the first token", () => {
 
 describe("figures", () => {
   test("what nobody knows is a dash, never a zero", () => {
-    expect([number(null), ms(undefined), money(null), number(Number.NaN)]).toEqual(["–", "–", "–", "–"]);
+    expect([number(null), ms(undefined), money(null), number(Number.NaN)]).toEqual([
+      "–",
+      "–",
+      "–",
+      "–",
+    ]);
     expect([number(0), ms(0)]).toEqual(["0", "0 ms"]);
   });
 
@@ -64,7 +76,17 @@ describe("figures", () => {
   });
 
   test("places in a queue are ordinals", () => {
-    expect([1, 2, 3, 4, 11, 12, 13, 21, 102].map(ordinal)).toEqual(["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd"]);
+    expect([1, 2, 3, 4, 11, 12, 13, 21, 102].map(ordinal)).toEqual([
+      "1st",
+      "2nd",
+      "3rd",
+      "4th",
+      "11th",
+      "12th",
+      "13th",
+      "21st",
+      "102nd",
+    ]);
   });
 
   test("a language is one that the browser knows", () => {
@@ -78,12 +100,29 @@ describe("figures", () => {
 });
 
 describe("the live feed", () => {
-  const point = (at: number, requests: number) => ({ at, requests, errors: 0, input_tokens: 0, output_tokens: 0, first_token_p50_ms: null, first_token_p95_ms: null });
+  const point = (at: number, requests: number) => ({
+    at,
+    requests,
+    errors: 0,
+    input_tokens: 0,
+    output_tokens: 0,
+    first_token_p50_ms: null,
+    first_token_p95_ms: null,
+  });
   const row = (request_id: string) => ({ request_id }) as Snapshot["requests"][number];
 
   test("a delta replaces what it names, puts requests in front and mends the growing point", () => {
-    const had = { in_flight: 1, requests: [row("a")], history: [point(0, 1), point(5, 2)], targets: null } as unknown as Snapshot;
-    const next = merged(had, { in_flight: 3, requests: [row("c"), row("b")], history: [point(5, 4), point(10, 1)] });
+    const had = {
+      in_flight: 1,
+      requests: [row("a")],
+      history: [point(0, 1), point(5, 2)],
+      targets: null,
+    } as unknown as Snapshot;
+    const next = merged(had, {
+      in_flight: 3,
+      requests: [row("c"), row("b")],
+      history: [point(5, 4), point(10, 1)],
+    });
     expect(next.in_flight).toBe(3);
     expect(next.requests.map((one) => one.request_id)).toEqual(["c", "b", "a"]);
     expect(next.history.map((one) => one.requests)).toEqual([1, 4, 1]);
@@ -91,7 +130,10 @@ describe("the live feed", () => {
 
   test("it is bounded", () => {
     const had = { requests: [], history: [] } as unknown as Snapshot;
-    const next = merged(had, { requests: Array.from({ length: 900 }, (_, at) => row(String(at))), history: [point(0, 1), point(5000, 1)] });
+    const next = merged(had, {
+      requests: Array.from({ length: 900 }, (_, at) => row(String(at))),
+      history: [point(0, 1), point(5000, 1)],
+    });
     expect(next.requests).toHaveLength(200);
     expect(next.history).toHaveLength(1);
   });
@@ -105,7 +147,12 @@ describe("the rest", () => {
   });
 
   test("the point on the curve is the one that holds", () => {
-    const curve = [0, 0.3, 0.6, 1].map((strong_share) => ({ strong_share, threshold: strong_share / 2, quality: 0, cost: null }));
+    const curve = [0, 0.3, 0.6, 1].map((strong_share) => ({
+      strong_share,
+      threshold: strong_share / 2,
+      quality: 0,
+      cost: null,
+    }));
     expect(nearest(curve, { threshold: 0.16, target_strong_share: null }, 0.5)).toBe(1);
     expect(nearest(curve, { threshold: null, target_strong_share: 0.58 }, 0.5)).toBe(2);
     expect(nearest(curve, { threshold: null, target_strong_share: null }, 0.5)).toBe(3);
@@ -113,7 +160,8 @@ describe("the rest", () => {
 
   test("keys do nothing where somebody writes", () => {
     const box = document.createElement("textarea");
-    const key = (target: EventTarget, init: KeyboardEventInit) => Object.defineProperty(new KeyboardEvent("keydown", init), "target", { value: target });
+    const key = (target: EventTarget, init: KeyboardEventInit) =>
+      Object.defineProperty(new KeyboardEvent("keydown", init), "target", { value: target });
     expect(shortcutOf(key(box, { key: "n" }))).toBeNull();
     expect(shortcutOf(key(box, { key: "k", ctrlKey: true }))).toBe("search");
     expect(shortcutOf(key(document.body, { key: "n" }))).toBe("new");

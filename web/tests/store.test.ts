@@ -6,7 +6,11 @@ import { markdownOf, newAnswer, titleOf } from "../src/chat/model";
 import type { Conversation } from "../src/chat/model";
 import { store } from "../src/chat/store";
 
-function conversation(id: string, text = "What is a point?", answer = "A switch of the rails."): Conversation {
+function conversation(
+  id: string,
+  text = "What is a point?",
+  answer = "A switch of the rails.",
+): Conversation {
   return {
     id,
     title: text,

@@ -67,7 +67,8 @@ export class ChatSocket {
     }
     this.socket = socket;
     this.patience = setTimeout(() => this.ended(socket, 1006), PATIENCE);
-    socket.onopen = () => this.say({ type: "hello", ...(this.needs.token() ? { token: this.needs.token() } : {}) });
+    socket.onopen = () =>
+      this.say({ type: "hello", ...(this.needs.token() ? { token: this.needs.token() } : {}) });
     socket.onmessage = (event) => {
       if (socket === this.socket) this.heard(String(event.data));
     };
@@ -114,7 +115,14 @@ export class ChatSocket {
     if (open.heard) return;
     // It never left this page.
     this.answers.delete(id);
-    open.listener.done({ finish_reason: null, stopped: true, usage: null, route: null, cost: null, tokens_per_s: null });
+    open.listener.done({
+      finish_reason: null,
+      stopped: true,
+      usage: null,
+      route: null,
+      cost: null,
+      tokens_per_s: null,
+    });
   }
 
   private become(link: Link): void {

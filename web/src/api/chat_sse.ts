@@ -44,7 +44,9 @@ export function overSse(id: string, question: Question, listener: Listener): () 
 
 /** POST /complete takes text alone. */
 export function isPlain(question: Question): boolean {
-  return !question.response_format && question.messages.every((one) => typeof one.content === "string");
+  return (
+    !question.response_format && question.messages.every((one) => typeof one.content === "string")
+  );
 }
 
 type Closed = (done: Partial<Done>) => void;
@@ -53,7 +55,11 @@ function post(id: string, path: string, body: object, signal: AbortSignal): Prom
   return ask(path, {
     method: "POST",
     body: JSON.stringify(body),
-    headers: { "Content-Type": "application/json", Accept: "text/event-stream", "X-Request-Id": id },
+    headers: {
+      "Content-Type": "application/json",
+      Accept: "text/event-stream",
+      "X-Request-Id": id,
+    },
     signal,
   });
 }
@@ -70,7 +76,8 @@ async function complete(
   for await (const { data } of events(response)) {
     const frame = JSON.parse(data) as Record<string, unknown>;
     next += 1;
-    if (typeof frame.message === "string" && frame.message) listener.delta({ text: frame.message, next });
+    if (typeof frame.message === "string" && frame.message)
+      listener.delta({ text: frame.message, next });
     if (typeof frame.reasoning === "string") listener.delta({ reasoning: frame.reasoning, next });
     if (!frame.done) continue;
     const error = toldIn(frame);
@@ -82,7 +89,11 @@ async function complete(
       usage,
       route,
       cost: (frame.cost as Cost | undefined) ?? null,
-      tokens_per_s: pace(usage?.output_tokens, route?.milliseconds?.first_token, route?.milliseconds?.total),
+      tokens_per_s: pace(
+        usage?.output_tokens,
+        route?.milliseconds?.first_token,
+        route?.milliseconds?.total,
+      ),
     });
     return;
   }
@@ -109,7 +120,11 @@ async function completions(
       closed({
         finish_reason: finish,
         usage,
-        route: { request_id: id, target, milliseconds: { classifier: null, queue: null, first_token: first, total } },
+        route: {
+          request_id: id,
+          target,
+          milliseconds: { classifier: null, queue: null, first_token: first, total },
+        },
         tokens_per_s: pace(usage?.output_tokens, first, total),
       });
       return;

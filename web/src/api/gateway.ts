@@ -47,7 +47,8 @@ function become(part: Partial<Signed>): void {
 socket.watch(() => {
   const { link } = socket;
   if (link === "ready") become({ state: "in", caller: socket.caller ?? NOBODY, refusal: "", link });
-  else if (link === "refused") become({ state: "out", refusal: token() ? socket.refusal : "", link });
+  else if (link === "refused")
+    become({ state: "out", refusal: token() ? socket.refusal : "", link });
   else if (link === "blocked") {
     become({ link });
     void identify();
@@ -59,9 +60,14 @@ async function identify(): Promise<void> {
   try {
     const { scope } = await get<{ scope: string }>("/monitoring");
     const admin = scope === "all";
-    become({ state: "in", refusal: "", caller: admin ? { id: "admin", name: "admin", admin } : NOBODY });
+    become({
+      state: "in",
+      refusal: "",
+      caller: admin ? { id: "admin", name: "admin", admin } : NOBODY,
+    });
   } catch (fault) {
-    if (isForbidden(fault)) become({ state: "out", refusal: token() ? (fault as Error).message : "" });
+    if (isForbidden(fault))
+      become({ state: "out", refusal: token() ? (fault as Error).message : "" });
     else become({ state: "in", caller: NOBODY });
   }
 }

@@ -81,15 +81,37 @@ export interface Snapshot {
   at: number;
   scope: "all" | "own";
   window_s: number;
-  rates: { requests_per_s: number; input_tokens_per_s: number; output_tokens_per_s: number; errors_per_s: number };
+  rates: {
+    requests_per_s: number;
+    input_tokens_per_s: number;
+    output_tokens_per_s: number;
+    errors_per_s: number;
+  };
   first_token_ms: Quantiles;
   total_ms: Quantiles;
   in_flight: number;
-  totals: { since: number; requests: number; errors: number; cancelled: number; input_tokens: number; output_tokens: number };
+  totals: {
+    since: number;
+    requests: number;
+    errors: number;
+    cancelled: number;
+    input_tokens: number;
+    output_tokens: number;
+  };
   tiers: Record<string, number>;
   scores: number[];
   targets: TargetState[] | null;
-  queue: { waiting: number; running: number; jobs: { id: string; state: string; position: number | null; wait_s: number | null; target: string | null }[] } | null;
+  queue: {
+    waiting: number;
+    running: number;
+    jobs: {
+      id: string;
+      state: string;
+      position: number | null;
+      wait_s: number | null;
+      target: string | null;
+    }[];
+  } | null;
   money: Money | null;
   workers: number | null;
   history: Point[];
@@ -109,7 +131,9 @@ export function merged(had: Snapshot, delta: Partial<Snapshot>): Snapshot {
     const points = new Map(had.history.map((one) => [one.at, one]));
     for (const point of delta.history) points.set(point.at, point);
     const newest = Math.max(...points.keys());
-    next.history = [...points.values()].filter((one) => one.at > newest - HISTORY_S).sort((a, b) => a.at - b.at);
+    next.history = [...points.values()]
+      .filter((one) => one.at > newest - HISTORY_S)
+      .sort((a, b) => a.at - b.at);
   } else next.history = had.history;
   return next;
 }
@@ -122,7 +146,10 @@ export interface Watcher {
 
 const PAUSE = 1000;
 const LONGEST_PAUSE = 10_000;
-const LOST: Told = { kind: "lost", message: "The live feed broke off; trying again. The figures stand still until then." };
+const LOST: Told = {
+  kind: "lost",
+  message: "The live feed broke off; trying again. The figures stand still until then.",
+};
 
 /** Gives what ends it. */
 export function watch(watcher: Watcher): () => void {
@@ -164,15 +191,22 @@ type Later = (error: Told) => void;
 function overSocket(heard: Heard, later: Later): () => void {
   const socket = new WebSocket(socketUrl("/ws/monitoring"));
   let refusal: Told = LOST;
-  socket.onopen = () => socket.send(JSON.stringify({ type: "hello", ...(token() ? { token: token() } : {}) }));
+  socket.onopen = () =>
+    socket.send(JSON.stringify({ type: "hello", ...(token() ? { token: token() } : {}) }));
   socket.onmessage = (event) => {
-    const message = JSON.parse(String(event.data)) as { type: string; message?: string; kind?: string };
-    if (message.type === "error") refusal = { kind: message.kind ?? "error", message: message.message ?? LOST.message };
+    const message = JSON.parse(String(event.data)) as {
+      type: string;
+      message?: string;
+      kind?: string;
+    };
+    if (message.type === "error")
+      refusal = { kind: message.kind ?? "error", message: message.message ?? LOST.message };
     else heard(message);
   };
   socket.onclose = () => later(refusal);
   const looked = () => {
-    if (socket.readyState === 1) socket.send(JSON.stringify({ type: document.hidden ? "pause" : "continue" }));
+    if (socket.readyState === 1)
+      socket.send(JSON.stringify({ type: document.hidden ? "pause" : "continue" }));
   };
   document.addEventListener("visibilitychange", looked);
   return () => {
@@ -185,7 +219,10 @@ function overSocket(heard: Heard, later: Later): () => void {
 function overEvents(heard: Heard, later: Later): () => void {
   const giveUp = new AbortController();
   const run = async () => {
-    const response = await ask("/monitoring/events", { signal: giveUp.signal, headers: { Accept: "text/event-stream" } });
+    const response = await ask("/monitoring/events", {
+      signal: giveUp.signal,
+      headers: { Accept: "text/event-stream" },
+    });
     for await (const { event, data } of events(response)) {
       heard({ type: event, ...(JSON.parse(data) as Partial<Snapshot>) });
     }

@@ -8,8 +8,7 @@ export interface CallerIs {
 }
 
 export type Part =
-  | { type: "text"; text: string }
-  | { type: "image_url"; image_url: { url: string } };
+  { type: "text"; text: string } | { type: "image_url"; image_url: { url: string } };
 
 export interface Message {
   role: "system" | "user" | "assistant";

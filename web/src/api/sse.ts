@@ -29,7 +29,8 @@ export class EventParser {
 
   private line(line: string, found: ServerEvent[]): void {
     if (line === "") {
-      if (this.data.length) found.push({ event: this.event || "message", data: this.data.join("\n") });
+      if (this.data.length)
+        found.push({ event: this.event || "message", data: this.data.join("\n") });
       this.event = "";
       this.data = [];
       return;

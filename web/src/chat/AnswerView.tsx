@@ -47,15 +47,22 @@ export const AnswerView = memo(function AnswerView(props: Props) {
       )}
       {open && answer.away && answer.text && (
         <p className="doing" role="status">
-          The connection broke. The gateway writes on; this page is finding its way back<span className="dots" />
+          The connection broke. The gateway writes on; this page is finding its way back
+          <span className="dots" />
         </p>
       )}
       {!open && !answer.text && answer.phase !== "failed" && (
-        <p className="doing">{answer.phase === "stopped" ? "Stopped before the first word." : "The answer is empty."}</p>
+        <p className="doing">
+          {answer.phase === "stopped" ? "Stopped before the first word." : "The answer is empty."}
+        </p>
       )}
       {answer.error && (
         <Notice error={answer.error}>
-          <button type="button" className="button small" onClick={() => props.onAgain(answer.model)}>
+          <button
+            type="button"
+            className="button small"
+            onClick={() => props.onAgain(answer.model)}
+          >
             Ask again
           </button>
         </Notice>
@@ -95,7 +102,9 @@ export function saying(status: Status | null, away: boolean): string {
     case "routed":
       return `Set for the ${status.tier ?? "named"} line`;
     case "asking":
-      return status.attempt && status.attempt > 1 ? `Trying ${status.target}` : `Asking ${status.target}`;
+      return status.attempt && status.attempt > 1
+        ? `Trying ${status.target}`
+        : `Asking ${status.target}`;
     case "loading":
       return `${status.target} is loading the model`;
     case "next":
@@ -141,7 +150,13 @@ function Foot({ conversation, answer, version, versions, onVersion, onAgain }: P
     <>
       <div className="foot">
         {!open && answer.route && (
-          <button type="button" className="whence" aria-expanded={why} onClick={() => setWhy(!why)} title="Why it came from there">
+          <button
+            type="button"
+            className="whence"
+            aria-expanded={why}
+            onClick={() => setWhy(!why)}
+            title="Why it came from there"
+          >
             <Junction tier={tierOf(answer)} />
             <Whence answer={answer} />
             <Chevron size={14} />
@@ -151,19 +166,37 @@ function Foot({ conversation, answer, version, versions, onVersion, onAgain }: P
           <div className="actions">
             {versions > 1 && (
               <span className="versions">
-                <button type="button" className="icon-button" disabled={version === 0} onClick={() => onVersion(version - 1)} aria-label="The version before">
+                <button
+                  type="button"
+                  className="icon-button"
+                  disabled={version === 0}
+                  onClick={() => onVersion(version - 1)}
+                  aria-label="The version before"
+                >
                   ‹
                 </button>
                 <span className="num">
                   {version + 1}/{versions}
                 </span>
-                <button type="button" className="icon-button" disabled={version === versions - 1} onClick={() => onVersion(version + 1)} aria-label="The next version">
+                <button
+                  type="button"
+                  className="icon-button"
+                  disabled={version === versions - 1}
+                  onClick={() => onVersion(version + 1)}
+                  aria-label="The next version"
+                >
                   ›
                 </button>
               </span>
             )}
             {answer.text && <CopyButton text={answer.text} label="Copy the answer" />}
-            <button type="button" className="icon-button" onClick={() => onAgain(answer.model)} aria-label="Regenerate" title="Regenerate (r)">
+            <button
+              type="button"
+              className="icon-button"
+              onClick={() => onAgain(answer.model)}
+              aria-label="Regenerate"
+              title="Regenerate (r)"
+            >
               <Again />
             </button>
             <ModelPicker value={answer.model} onChoose={onAgain} label="Retry elsewhere" below>
@@ -188,11 +221,19 @@ function Whence({ answer }: { answer: Answer }) {
       <span className="target">{nobody ? "nobody answered" : (route?.target ?? answer.model)}</span>
       {route?.tier && <span className="tier">{route.tier}</span>}
       {route?.score != null && <span className="num">score {number(route.score, 2)}</span>}
-      {failed > 0 && <span>{nobody ? `${number(failed)} tried` : `after ${number(failed)} failed`}</span>}
-      {usage?.output_tokens != null && <span className="num">{number(usage.output_tokens)} tokens</span>}
-      {answer.cost && <span className="num">{money(answer.cost.amount, answer.cost.currency)}</span>}
+      {failed > 0 && (
+        <span>{nobody ? `${number(failed)} tried` : `after ${number(failed)} failed`}</span>
+      )}
+      {usage?.output_tokens != null && (
+        <span className="num">{number(usage.output_tokens)} tokens</span>
+      )}
+      {answer.cost && (
+        <span className="num">{money(answer.cost.amount, answer.cost.currency)}</span>
+      )}
       {first != null && <span className="num">first in {ms(first)}</span>}
-      {answer.pace != null && <span className="num">{number(answer.pace, answer.pace < 10 ? 1 : 0)}/s</span>}
+      {answer.pace != null && (
+        <span className="num">{number(answer.pace, answer.pace < 10 ? 1 : 0)}/s</span>
+      )}
     </>
   );
 }
@@ -205,7 +246,11 @@ function Ratings({ conversation, answer }: { conversation: string; answer: Answe
       await rate(conversation, answer, value);
     } catch (fault) {
       const found = told(fault);
-      setError(found.kind === "not_found" ? { ...found, message: "This gateway takes no ratings yet." } : found);
+      setError(
+        found.kind === "not_found"
+          ? { ...found, message: "This gateway takes no ratings yet." }
+          : found,
+      );
     }
   };
   if (!answer.text) return null;
@@ -226,7 +271,8 @@ function Ratings({ conversation, answer }: { conversation: string; answer: Answe
     <>
       {button("good", "Good answer", <Up />)}
       {button("bad", "Bad answer", <Down />)}
-      {answer.route?.tier && button("other_tier", `This should have gone to the ${other} tier`, <Swap />)}
+      {answer.route?.tier &&
+        button("other_tier", `This should have gone to the ${other} tier`, <Swap />)}
       {error && (
         <span className="wrong" role="alert">
           {error.message}

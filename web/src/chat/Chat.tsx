@@ -27,7 +27,10 @@ export function Chat() {
   const [editing, setEditing] = useState<string | null>(null);
   const [missing, setMissing] = useState(false);
   const turns = conversation?.turns;
-  const running = useMemo(() => turns?.some((turn) => turn.lanes.flat().some(isOpen)) ?? false, [turns]);
+  const running = useMemo(
+    () => turns?.some((turn) => turn.lanes.flat().some(isOpen)) ?? false,
+    [turns],
+  );
   const wide = turns?.some((turn) => turn.lanes.length > 1) ?? false;
 
   useEffect(() => {
@@ -91,7 +94,10 @@ export function Chat() {
             ))}
           </Scroll>
         ) : (
-          <Hello missing={missing && id !== null} onAsk={(text) => ask({ text, images: [], ...choice })} />
+          <Hello
+            missing={missing && id !== null}
+            onAsk={(text) => ask({ text, images: [], ...choice })}
+          />
         )}
       </div>
       <Composer
@@ -109,7 +115,15 @@ export function Chat() {
 }
 
 /** Stays at the end while the answer grows, unless the reader went up. */
-function Scroll({ children, mark, wide }: { children: React.ReactNode; mark: unknown; wide: boolean }) {
+function Scroll({
+  children,
+  mark,
+  wide,
+}: {
+  children: React.ReactNode;
+  mark: unknown;
+  wide: boolean;
+}) {
   const host = useRef<HTMLDivElement>(null);
   const pinned = useRef(true);
   const [away, setAway] = useState(false);

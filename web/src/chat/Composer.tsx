@@ -31,7 +31,16 @@ interface Props {
   under: string;
 }
 
-export function Composer({ choice, onChoice, onAsk, onStop, onEditLast, running, wide, under }: Props) {
+export function Composer({
+  choice,
+  onChoice,
+  onAsk,
+  onStop,
+  onEditLast,
+  running,
+  wide,
+  under,
+}: Props) {
   const [text, setText] = useState("");
   const [images, setImages] = useState<string[]>([]);
   const [trouble, setTrouble] = useState("");
@@ -107,7 +116,10 @@ export function Composer({ choice, onChoice, onAsk, onStop, onEditLast, running,
             {fault && <p className="wrong">{fault}</p>}
           </div>
         )}
-        <Pictures urls={images} onRemove={(at) => setImages(images.filter((_, one) => one !== at))} />
+        <Pictures
+          urls={images}
+          onRemove={(at) => setImages(images.filter((_, one) => one !== at))}
+        />
         <textarea
           ref={box}
           id="question"
@@ -149,7 +161,12 @@ export function Composer({ choice, onChoice, onAsk, onStop, onEditLast, running,
             aria-pressed={models.length > 1}
             aria-label="Side by side"
             title="Ask two models side by side"
-            onClick={() => onChoice({ ...choice, models: models.length > 1 ? models.slice(0, 1) : [...models, "auto"] })}
+            onClick={() =>
+              onChoice({
+                ...choice,
+                models: models.length > 1 ? models.slice(0, 1) : [...models, "auto"],
+              })
+            }
           >
             <Columns />
           </button>
@@ -163,7 +180,13 @@ export function Composer({ choice, onChoice, onAsk, onStop, onEditLast, running,
           >
             <Braces />
           </button>
-          <button type="button" className="icon-button" aria-label="Add a picture" title="Add a picture, or paste one" onClick={() => file.current?.click()}>
+          <button
+            type="button"
+            className="icon-button"
+            aria-label="Add a picture"
+            title="Add a picture, or paste one"
+            onClick={() => file.current?.click()}
+          >
             <Image />
           </button>
           <input
@@ -180,11 +203,24 @@ export function Composer({ choice, onChoice, onAsk, onStop, onEditLast, running,
           />
           <div className="go">
             {running ? (
-              <button type="button" className="go-button stop" onClick={onStop} aria-label="Stop" title="Stop (Esc)">
+              <button
+                type="button"
+                className="go-button stop"
+                onClick={onStop}
+                aria-label="Stop"
+                title="Stop (Esc)"
+              >
                 <Stop />
               </button>
             ) : (
-              <button type="button" className="go-button" onClick={ask} disabled={!ready} aria-label="Ask" title="Ask (Enter)">
+              <button
+                type="button"
+                className="go-button"
+                onClick={ask}
+                disabled={!ready}
+                aria-label="Ask"
+                title="Ask (Enter)"
+              >
                 <Send />
               </button>
             )}
@@ -204,7 +240,8 @@ export function Composer({ choice, onChoice, onAsk, onStop, onEditLast, running,
 export function faultOf(schema: string): string {
   try {
     const read = JSON.parse(schema) as unknown;
-    if (typeof read !== "object" || read === null || Array.isArray(read)) return "A schema is a JSON object.";
+    if (typeof read !== "object" || read === null || Array.isArray(read))
+      return "A schema is a JSON object.";
     return "";
   } catch (fault) {
     return `This is not JSON yet: ${(fault as Error).message}`;

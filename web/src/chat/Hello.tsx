@@ -11,7 +11,9 @@ export function Hello({ missing, onAsk }: { missing: boolean; onAsk: (text: stri
     <div className="scroll">
       <div className="hello">
         <Yard />
-        <h1>{missing ? "That conversation is not in this browser" : "Where should this one go?"}</h1>
+        <h1>
+          {missing ? "That conversation is not in this browser" : "Where should this one go?"}
+        </h1>
         <p>
           {missing
             ? "Conversations are kept in the browser they were held in. Ask something new below."
@@ -32,7 +34,14 @@ export function Hello({ missing, onAsk }: { missing: boolean; onAsk: (text: stri
 /** A line that divides in two, with a signal where it does. */
 function Yard() {
   return (
-    <svg className="yard" viewBox="0 0 560 110" aria-hidden="true" fill="none" strokeLinecap="round" strokeWidth="3">
+    <svg
+      className="yard"
+      viewBox="0 0 560 110"
+      aria-hidden="true"
+      fill="none"
+      strokeLinecap="round"
+      strokeWidth="3"
+    >
       <path d="M4 70H150C215 70 215 26 280 26H556" stroke="var(--strong)" />
       <path d="M4 70H556" stroke="var(--local)" />
       <g fill="var(--paper)" strokeWidth="2.5">

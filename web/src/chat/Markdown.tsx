@@ -35,7 +35,9 @@ function blockOf(token: Token, settled: boolean): ReactNode {
     }
     case "code": {
       const { text, lang } = token as Tokens.Code;
-      return <CodeBlock text={text} language={(lang ?? "").split(/\s/, 1)[0] ?? ""} settled={settled} />;
+      return (
+        <CodeBlock text={text} language={(lang ?? "").split(/\s/, 1)[0] ?? ""} settled={settled} />
+      );
     }
     case "list":
       return listOf(token as Tokens.List, settled);
@@ -60,7 +62,9 @@ function blocksOf(tokens: Token[], settled: boolean): ReactNode {
 function listOf(list: Tokens.List, settled: boolean): ReactNode {
   const items = list.items.map((item, at) => (
     <li key={at} className={item.task ? "task" : undefined}>
-      {item.task && <input type="checkbox" checked={item.checked ?? false} disabled aria-label="task" />}
+      {item.task && (
+        <input type="checkbox" checked={item.checked ?? false} disabled aria-label="task" />
+      )}
       {blocksOf(
         item.tokens.filter((token) => (token.type as string) !== "checkbox"),
         settled,
@@ -155,7 +159,13 @@ function safe(href: string): boolean {
   return /^(https?:|mailto:)/i.test(href);
 }
 
-const ENTITIES: Record<string, string> = { "&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'" };
+const ENTITIES: Record<string, string> = {
+  "&amp;": "&",
+  "&lt;": "<",
+  "&gt;": ">",
+  "&quot;": '"',
+  "&#39;": "'",
+};
 
 function unescaped(text: string): string {
   return text.replace(/&(?:amp|lt|gt|quot|#39);/g, (found) => ENTITIES[found] ?? found);

@@ -40,7 +40,12 @@ export function ModelPicker({ value, onChoose, label, children, below }: Props) 
 
   const show = () => {
     setWords("");
-    setAt(Math.max(0, all.findIndex((one) => one.id === value)));
+    setAt(
+      Math.max(
+        0,
+        all.findIndex((one) => one.id === value),
+      ),
+    );
     setOpen((was) => !was);
   };
   const choose = (model: Model | undefined) => {

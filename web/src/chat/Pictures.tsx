@@ -67,9 +67,18 @@ export function Pictures({ urls, onRemove }: { urls: string[]; onRemove?: (at: n
     <div className="pictures">
       {urls.map((url, at) => (
         <div className="thumb" key={url.slice(0, 80) + String(at)}>
-          <Picture url={url} side={onRemove ? THUMB / 1.4 : THUMB * 2} label={`picture ${at + 1}`} />
+          <Picture
+            url={url}
+            side={onRemove ? THUMB / 1.4 : THUMB * 2}
+            label={`picture ${at + 1}`}
+          />
           {onRemove && (
-            <button type="button" className="icon-button" aria-label={`Remove picture ${at + 1}`} onClick={() => onRemove(at)}>
+            <button
+              type="button"
+              className="icon-button"
+              aria-label={`Remove picture ${at + 1}`}
+              onClick={() => onRemove(at)}
+            >
               <Close size={14} />
             </button>
           )}

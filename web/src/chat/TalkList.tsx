@@ -53,7 +53,13 @@ export function TalkList() {
             onChange={(event) => setWords(event.target.value)}
           />
         </div>
-        <a className="icon-button" href="/" onClick={follow} aria-label="New conversation" title="New conversation (n)">
+        <a
+          className="icon-button"
+          href="/"
+          onClick={follow}
+          aria-label="New conversation"
+          title="New conversation (n)"
+        >
           <Plus />
         </a>
       </div>
@@ -63,7 +69,12 @@ export function TalkList() {
             <h2>{name}</h2>
             <ul className="talk-list">
               {group.map((head) => (
-                <Talk key={head.id} head={head} here={onChat && head.id === here} onDelete={() => setDoomed(head)} />
+                <Talk
+                  key={head.id}
+                  head={head}
+                  here={onChat && head.id === here}
+                  onDelete={() => setDoomed(head)}
+                />
               ))}
             </ul>
           </div>
@@ -74,7 +85,11 @@ export function TalkList() {
           </button>
         )}
         {!shown.length && (
-          <p className="empty-list">{found ? `Nothing has “${searched}” in it.` : "Conversations are kept here, in this browser."}</p>
+          <p className="empty-list">
+            {found
+              ? `Nothing has “${searched}” in it.`
+              : "Conversations are kept here, in this browser."}
+          </p>
         )}
       </div>
       {doomed && (
@@ -134,17 +149,40 @@ function Talk({ head, here, onDelete }: { head: Head; here: boolean; onDelete: (
   }
   return (
     <li className={`talk${here ? " here" : ""}`}>
-      <a href={`/?c=${head.id}`} onClick={follow} aria-current={here ? "page" : undefined} title={head.title}>
+      <a
+        href={`/?c=${head.id}`}
+        onClick={follow}
+        aria-current={here ? "page" : undefined}
+        title={head.title}
+      >
         {head.title}
       </a>
       <span className="tools">
-        <button type="button" className="icon-button" onClick={() => setRenaming(true)} aria-label={`Rename ${head.title}`} title="Rename">
+        <button
+          type="button"
+          className="icon-button"
+          onClick={() => setRenaming(true)}
+          aria-label={`Rename ${head.title}`}
+          title="Rename"
+        >
           <Edit size={15} />
         </button>
-        <button type="button" className="icon-button" onClick={() => void exported(head.id)} aria-label={`Export ${head.title}`} title="Export as Markdown">
+        <button
+          type="button"
+          className="icon-button"
+          onClick={() => void exported(head.id)}
+          aria-label={`Export ${head.title}`}
+          title="Export as Markdown"
+        >
           <Export size={15} />
         </button>
-        <button type="button" className="icon-button" onClick={onDelete} aria-label={`Delete ${head.title}`} title="Delete">
+        <button
+          type="button"
+          className="icon-button"
+          onClick={onDelete}
+          aria-label={`Delete ${head.title}`}
+          title="Delete"
+        >
           <Trash size={15} />
         </button>
       </span>
@@ -157,7 +195,8 @@ function grouped(heads: Head[]): [string, Head[]][] {
   const groups = new Map<string, Head[]>();
   for (const head of heads) {
     const age = midnight - head.updated;
-    const name = age < 0 ? "Today" : age < DAY ? "Yesterday" : age < 7 * DAY ? "This week" : "Earlier";
+    const name =
+      age < 0 ? "Today" : age < DAY ? "Yesterday" : age < 7 * DAY ? "This week" : "Earlier";
     groups.set(name, [...(groups.get(name) ?? []), head]);
   }
   return [...groups];
@@ -166,7 +205,10 @@ function grouped(heads: Head[]): [string, Head[]][] {
 async function exported(id: string): Promise<void> {
   const conversation = await store.load(id);
   if (!conversation) return;
-  save(`${conversation.title.replace(/[^\p{L}\p{N} _-]/gu, "").trim() || "conversation"}.md`, markdownOf(conversation));
+  save(
+    `${conversation.title.replace(/[^\p{L}\p{N} _-]/gu, "").trim() || "conversation"}.md`,
+    markdownOf(conversation),
+  );
 }
 
 export function save(name: string, text: string, type = "text/markdown"): void {

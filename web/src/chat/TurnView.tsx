@@ -23,7 +23,10 @@ export const TurnView = memo(
     const chosen = shownAnswer(turn);
     const tier = chosen && !two ? tierOf(chosen) : null;
     return (
-      <article className={`turn${two ? " two" : ""}${tier ? ` tier-${tier}` : ""}`} aria-label={turn.text.slice(0, 80) || "A question with a picture"}>
+      <article
+        className={`turn${two ? " two" : ""}${tier ? ` tier-${tier}` : ""}`}
+        aria-label={turn.text.slice(0, 80) || "A question with a picture"}
+      >
         <Asked conversation={conversation} turn={turn} editing={editing} onEditing={onEditing} />
         <div className={`lanes${two ? " two" : ""}`}>
           {turn.lanes.map((versions, lane) => {
@@ -51,7 +54,10 @@ export const TurnView = memo(
     );
   },
   (before, after) =>
-    before.turn === after.turn && before.last === after.last && before.editing === after.editing && before.conversation === after.conversation,
+    before.turn === after.turn &&
+    before.last === after.last &&
+    before.editing === after.editing &&
+    before.conversation === after.conversation,
 );
 
 function show(conversation: string, turn: Turn, lane: number, version: number): void {
@@ -61,7 +67,17 @@ function show(conversation: string, turn: Turn, lane: number, version: number): 
   }));
 }
 
-function LaneTop({ conversation, turn, lane, last }: { conversation: string; turn: Turn; lane: number; last: boolean }) {
+function LaneTop({
+  conversation,
+  turn,
+  lane,
+  last,
+}: {
+  conversation: string;
+  turn: Turn;
+  lane: number;
+  last: boolean;
+}) {
   const answer = shownAnswer(turn, lane);
   const chosen = turn.chosen === lane;
   return (
@@ -82,7 +98,8 @@ function LaneTop({ conversation, turn, lane, last }: { conversation: string; tur
 }
 
 function Asked({ conversation, turn, editing, onEditing }: Omit<Props, "last">) {
-  if (editing) return <EditBox conversation={conversation} turn={turn} onEnd={() => onEditing(false)} />;
+  if (editing)
+    return <EditBox conversation={conversation} turn={turn} onEnd={() => onEditing(false)} />;
   return (
     <div className="asked">
       <p className="words">{turn.text}</p>
@@ -93,7 +110,13 @@ function Asked({ conversation, turn, editing, onEditing }: Omit<Props, "last">) 
         </span>
       )}
       <div className="tools">
-        <button type="button" className="icon-button" onClick={() => onEditing(true)} aria-label="Edit and ask again" title="Edit and ask again">
+        <button
+          type="button"
+          className="icon-button"
+          onClick={() => onEditing(true)}
+          aria-label="Edit and ask again"
+          title="Edit and ask again"
+        >
           <Edit size={16} />
         </button>
         <CopyButton text={turn.text} label="Copy the question" />
@@ -102,7 +125,15 @@ function Asked({ conversation, turn, editing, onEditing }: Omit<Props, "last">) 
   );
 }
 
-function EditBox({ conversation, turn, onEnd }: { conversation: string; turn: Turn; onEnd: () => void }) {
+function EditBox({
+  conversation,
+  turn,
+  onEnd,
+}: {
+  conversation: string;
+  turn: Turn;
+  onEnd: () => void;
+}) {
   const [text, setText] = useState(turn.text);
   const ask = () => {
     const there = store.get(conversation);

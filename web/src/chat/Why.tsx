@@ -12,8 +12,12 @@ export function Why({ answer }: { answer: Answer }) {
     ["Domain", route?.domain ?? "–"],
     ["Tokens in", number(usage?.input_tokens)],
     ["Tokens out", number(usage?.output_tokens)],
-    ...(usage?.cached_tokens ? [["Of them cached", number(usage.cached_tokens)] as [string, string]] : []),
-    ...(usage?.reasoning_tokens ? [["For thinking", number(usage.reasoning_tokens)] as [string, string]] : []),
+    ...(usage?.cached_tokens
+      ? [["Of them cached", number(usage.cached_tokens)] as [string, string]]
+      : []),
+    ...(usage?.reasoning_tokens
+      ? [["For thinking", number(usage.reasoning_tokens)] as [string, string]]
+      : []),
     ["Cost", answer.cost ? money(answer.cost.amount, answer.cost.currency) : "no price known"],
     ["Classifier", ms(times?.classifier)],
     ...(times?.queue ? [["In the queue", ms(times.queue)] as [string, string]] : []),
@@ -29,7 +33,9 @@ export function Why({ answer }: { answer: Answer }) {
   return (
     <section ref={host} className="why" aria-label="Why this answer came from there">
       {route?.reason && <p>{route.reason}</p>}
-      {route?.score != null && <Gauge score={route.score} threshold={thresholdIn(route.reason)} tier={route.tier} />}
+      {route?.score != null && (
+        <Gauge score={route.score} threshold={thresholdIn(route.reason)} tier={route.tier} />
+      )}
       {failed.length > 0 && (
         <ol className="steps">
           {failed.map((step, at) => (
@@ -75,13 +81,38 @@ export function thresholdIn(reason: string | null | undefined): number | null {
 const WIDTH = 360;
 
 /** From 0, all to the strong line, to 1, all to the local one. */
-function Gauge({ score, threshold, tier }: { score: number; threshold: number | null; tier?: string | null | undefined }) {
+function Gauge({
+  score,
+  threshold,
+  tier,
+}: {
+  score: number;
+  threshold: number | null;
+  tier?: string | null | undefined;
+}) {
   const x = (value: number) => 8 + value * (WIDTH - 16);
   const cut = threshold ?? 0.5;
   return (
-    <svg className="gauge" viewBox={`0 0 ${WIDTH} 46`} role="img" aria-label={`Score ${number(score, 2)}${threshold === null ? "" : `, threshold ${number(threshold, 2)}`}`}>
-      <path d={`M${x(0)} 20H${x(cut)}`} stroke="var(--strong)" strokeWidth="3" strokeLinecap="round" opacity="0.75" />
-      <path d={`M${x(cut)} 20H${x(1)}`} stroke="var(--local)" strokeWidth="3" strokeLinecap="round" opacity="0.75" />
+    <svg
+      className="gauge"
+      viewBox={`0 0 ${WIDTH} 46`}
+      role="img"
+      aria-label={`Score ${number(score, 2)}${threshold === null ? "" : `, threshold ${number(threshold, 2)}`}`}
+    >
+      <path
+        d={`M${x(0)} 20H${x(cut)}`}
+        stroke="var(--strong)"
+        strokeWidth="3"
+        strokeLinecap="round"
+        opacity="0.75"
+      />
+      <path
+        d={`M${x(cut)} 20H${x(1)}`}
+        stroke="var(--local)"
+        strokeWidth="3"
+        strokeLinecap="round"
+        opacity="0.75"
+      />
       {threshold !== null && (
         <>
           <path d={`M${x(cut)} 11V29`} stroke="var(--ink)" strokeWidth="2" strokeLinecap="round" />
@@ -90,12 +121,23 @@ function Gauge({ score, threshold, tier }: { score: number; threshold: number | 
           </text>
         </>
       )}
-      <circle cx={x(score)} cy="20" r="6.5" fill={tier === "strong" ? "var(--strong)" : "var(--local)"} stroke="var(--card)" strokeWidth="2.5" />
+      <circle
+        cx={x(score)}
+        cy="20"
+        r="6.5"
+        fill={tier === "strong" ? "var(--strong)" : "var(--local)"}
+        stroke="var(--card)"
+        strokeWidth="2.5"
+      />
       <text x={x(score)} y="9" textAnchor={score > 0.9 ? "end" : score < 0.1 ? "start" : "middle"}>
         {number(score, 2)}
       </text>
-      <text x={x(0)} y="43">hard</text>
-      <text x={x(1)} y="43" textAnchor="end">easy</text>
+      <text x={x(0)} y="43">
+        hard
+      </text>
+      <text x={x(1)} y="43" textAnchor="end">
+        easy
+      </text>
     </svg>
   );
 }

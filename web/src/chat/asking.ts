@@ -1,6 +1,15 @@
 /** From a question to its answers: what is sent, and how what comes back is written down. */
 import { ask } from "../api/http";
-import type { Delta, Done, Failed, Listener, Message, Part, Question, Status } from "../api/protocol";
+import type {
+  Delta,
+  Done,
+  Failed,
+  Listener,
+  Message,
+  Part,
+  Question,
+  Status,
+} from "../api/protocol";
 import { resume as resumed, start, stop as stopped } from "../api/gateway";
 import { hold, untilFree } from "./holding";
 import type { Answer, Conversation, Rating, Turn } from "./model";
@@ -43,7 +52,12 @@ export function editAndAsk(conversation: Conversation, turn: Turn, text: string)
   const now = Date.now();
   const edited = newTurn({ text, images: turn.images, schema: turn.schema, models }, now);
   const title = at === 0 && !conversation.named ? titleOf(text) : conversation.title;
-  store.put({ ...conversation, title, updated: now, turns: [...conversation.turns.slice(0, at), edited] });
+  store.put({
+    ...conversation,
+    title,
+    updated: now,
+    turns: [...conversation.turns.slice(0, at), edited],
+  });
   void begin(conversation.id, edited);
 }
 
@@ -107,7 +121,9 @@ export async function rate(conversation: string, answer: Answer, value: Rating):
 
 /** Good and bad exclude each other; the tier is another matter. */
 function rated(ratings: Rating[], value: Rating): Rating[] {
-  const others = ratings.filter((one) => (value === "other_tier" ? one !== value : one === "other_tier"));
+  const others = ratings.filter((one) =>
+    value === "other_tier" ? one !== value : one === "other_tier",
+  );
   return [...others, value];
 }
 
@@ -203,7 +219,13 @@ function writer(conversation: string, id: string, release: () => void): Listener
     },
     failed: (error: Failed) => {
       const { route, ...told } = error;
-      change((one) => ({ ...one, phase: "failed", away: false, error: told, route: route ?? one.route }));
+      change((one) => ({
+        ...one,
+        phase: "failed",
+        away: false,
+        error: told,
+        route: route ?? one.route,
+      }));
       ended();
     },
     link: (up: boolean) => change((one) => ({ ...one, away: !up })),

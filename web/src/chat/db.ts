@@ -54,7 +54,9 @@ function kept(db: IDBDatabase): Shelf {
   return {
     heads: () => result(db.transaction(HEADS).objectStore(HEADS).getAll() as IDBRequest<Head[]>),
     read: (id) =>
-      result(db.transaction(BODIES).objectStore(BODIES).get(id) as IDBRequest<Conversation | undefined>),
+      result(
+        db.transaction(BODIES).objectStore(BODIES).get(id) as IDBRequest<Conversation | undefined>,
+      ),
     async write(conversation) {
       const transaction = db.transaction([HEADS, BODIES], "readwrite");
       transaction.objectStore(HEADS).put(headOf(conversation));
@@ -105,7 +107,10 @@ export function headOf({ id, title, named, created, updated }: Conversation): He
 function has(conversation: Conversation, words: string): boolean {
   const text = [
     conversation.title,
-    ...conversation.turns.flatMap((turn) => [turn.text, ...turn.lanes.flat().map((one) => one.text)]),
+    ...conversation.turns.flatMap((turn) => [
+      turn.text,
+      ...turn.lanes.flat().map((one) => one.text),
+    ]),
   ]
     .join("\n")
     .toLowerCase();

@@ -13,14 +13,19 @@ const WORDS = new Set(
   SELECT FROM WHERE INSERT INTO VALUES UPDATE SET DELETE CREATE TABLE JOIN LEFT RIGHT INNER OUTER ON
   GROUP BY ORDER LIMIT AS AND OR NOT NULL PRIMARY KEY DISTINCT HAVING UNION ALL`.split(/\s+/),
 );
-const HASH = /^(py|python|rb|ruby|sh|bash|zsh|shell|yaml|yml|toml|ini|dockerfile|make|makefile|perl|r|nix)$/i;
+const HASH =
+  /^(py|python|rb|ruby|sh|bash|zsh|shell|yaml|yml|toml|ini|dockerfile|make|makefile|perl|r|nix)$/i;
 const DASHES = /^(sql|lua|haskell|hs|elm|ada)$/i;
 const PLAIN = /^(text|txt|markdown|md|diff|)$/i;
 const LONGEST = 60_000;
 
 export function coloured(code: string, language: string): ReactNode {
   if (PLAIN.test(language) || code.length > LONGEST) return code;
-  const comment = HASH.test(language) ? "#[^\\n]*" : DASHES.test(language) ? "--[^\\n]*" : "\\/\\/[^\\n]*|\\/\\*[\\s\\S]*?\\*\\/|<!--[\\s\\S]*?-->";
+  const comment = HASH.test(language)
+    ? "#[^\\n]*"
+    : DASHES.test(language)
+      ? "--[^\\n]*"
+      : "\\/\\/[^\\n]*|\\/\\*[\\s\\S]*?\\*\\/|<!--[\\s\\S]*?-->";
   const pattern = new RegExp(
     `(${comment})|("""[\\s\\S]*?"""|'''[\\s\\S]*?'''|"(?:\\\\.|[^"\\\\\\n])*"|'(?:\\\\.|[^'\\\\\\n])*'|\`(?:\\\\.|[^\`\\\\])*\`)|\\b(0x[\\da-fA-F_]+|\\d[\\d_]*(?:\\.\\d+)?(?:[eE][+-]?\\d+)?)\\b|([A-Za-z_$][\\w$]*)(\\s*\\()?`,
     "g",

@@ -104,7 +104,8 @@ export function markdownOf(conversation: Conversation): string {
   const parts = [`# ${conversation.title}\n`];
   for (const turn of conversation.turns) {
     parts.push(`## You\n\n${turn.text}\n`);
-    if (turn.images.length) parts.push(`(${turn.images.length} picture${turn.images.length > 1 ? "s" : ""})\n`);
+    if (turn.images.length)
+      parts.push(`(${turn.images.length} picture${turn.images.length > 1 ? "s" : ""})\n`);
     for (const [lane] of turn.lanes.entries()) {
       const answer = shownAnswer(turn, lane);
       if (!answer) continue;

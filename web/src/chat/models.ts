@@ -20,7 +20,10 @@ interface Listing {
 }
 
 const ROUTES_OWNER = "pointsman";
-let found: Models = { all: [{ id: "auto", owner: ROUTES_OWNER, context: null, vision: true }], error: null };
+let found: Models = {
+  all: [{ id: "auto", owner: ROUTES_OWNER, context: null, vision: true }],
+  error: null,
+};
 const watchers = new Set<() => void>();
 
 export async function loadModels(): Promise<void> {

@@ -21,7 +21,10 @@ class Store {
   private frame = false;
   private afterShown: (() => void)[] = [];
   private writing: ReturnType<typeof setTimeout> | undefined;
-  private pending = new Map<string, { conversation: string; changes: ((answer: Answer) => Answer)[] }>();
+  private pending = new Map<
+    string,
+    { conversation: string; changes: ((answer: Answer) => Answer)[] }
+  >();
 
   watch = (watcher: () => void): (() => void) => {
     this.watchers.add(watcher);

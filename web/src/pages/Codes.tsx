@@ -96,7 +96,10 @@ function Secret({ code, onClose }: { code: Made; onClose: () => void }) {
       </div>
       <p className="hint">
         Copy it now: it is not kept, and is not shown again. As a link that signs in:{" "}
-        <CopyButton text={`${location.origin}/#token=${encodeURIComponent(code.code)}`} label="Copy the link" />
+        <CopyButton
+          text={`${location.origin}/#token=${encodeURIComponent(code.code)}`}
+          label="Copy the link"
+        />
       </p>
       <p>
         <button type="button" className="button small" onClick={onClose}>
@@ -107,9 +110,19 @@ function Secret({ code, onClose }: { code: Made; onClose: () => void }) {
   );
 }
 
-function Table({ codes, onRotate, onRevoke }: { codes: Code[]; onRotate: (code: Code) => void; onRevoke: (code: Code) => void }) {
+function Table({
+  codes,
+  onRotate,
+  onRevoke,
+}: {
+  codes: Code[];
+  onRotate: (code: Code) => void;
+  onRevoke: (code: Code) => void;
+}) {
   if (!codes.length) return <p className="nothing">There is no app code yet.</p>;
-  const shown = [...codes].sort((a, b) => Number(a.revoked_at !== null) - Number(b.revoked_at !== null));
+  const shown = [...codes].sort(
+    (a, b) => Number(a.revoked_at !== null) - Number(b.revoked_at !== null),
+  );
   return (
     <div className="grid-box" tabIndex={0} role="region" aria-label="App codes">
       <table className="plain">
@@ -133,7 +146,9 @@ function Table({ codes, onRotate, onRevoke }: { codes: Code[]; onRotate: (code: 
                 <span className={`state ${code.revoked_at ? "bad" : "good"}`}>{code.name}</span>
                 {code.origin === "settings" && <div className="hint">from gateway.toml</div>}
               </td>
-              <td className="mono">{code.secrets.map((one) => `${one.prefix}…`).join(", ") || "–"}</td>
+              <td className="mono">
+                {code.secrets.map((one) => `${one.prefix}…`).join(", ") || "–"}
+              </td>
               <td>{limitsOf(code)}</td>
               <td className="n">
                 {money(code.used.day.cost)}
@@ -143,7 +158,13 @@ function Table({ codes, onRotate, onRevoke }: { codes: Code[]; onRotate: (code: 
                 {money(code.used.month.cost)}
                 <div className="hint">{short(code.used.month.tokens)} tokens</div>
               </td>
-              <td>{code.revoked_at ? `revoked ${date(code.revoked_at)}` : code.expires ? date(code.expires) : "always"}</td>
+              <td>
+                {code.revoked_at
+                  ? `revoked ${date(code.revoked_at)}`
+                  : code.expires
+                    ? date(code.expires)
+                    : "always"}
+              </td>
               <td>
                 {!code.revoked_at && (
                   <div className="acts">
@@ -152,7 +173,11 @@ function Table({ codes, onRotate, onRevoke }: { codes: Code[]; onRotate: (code: 
                         Rotate
                       </button>
                     )}
-                    <button type="button" className="button small danger" onClick={() => onRevoke(code)}>
+                    <button
+                      type="button"
+                      className="button small danger"
+                      onClick={() => onRevoke(code)}
+                    >
                       Revoke
                     </button>
                   </div>
@@ -179,7 +204,12 @@ function limitsOf(code: Code): string {
   return parts.join(" · ") || "none";
 }
 
-const FIELDS: { name: string; label: string; hint: string; kind: "text" | "number" | "list" | "date" }[] = [
+const FIELDS: {
+  name: string;
+  label: string;
+  hint: string;
+  kind: "text" | "number" | "list" | "date";
+}[] = [
   { name: "rate_limit", label: "Requests", hint: "as 100/hour", kind: "text" },
   { name: "token_limit", label: "Tokens", hint: "as 20000/minute", kind: "text" },
   { name: "concurrency", label: "At a time", hint: "answers at once", kind: "number" },
@@ -252,12 +282,24 @@ function Make({ onClose, onMade }: { onClose: () => void; onMade: (code: Made) =
   );
 }
 
-function Rotate({ code, onClose, onMade }: { code: Code; onClose: () => void; onMade: (code: Made) => void }) {
+function Rotate({
+  code,
+  onClose,
+  onMade,
+}: {
+  code: Code;
+  onClose: () => void;
+  onMade: (code: Made) => void;
+}) {
   const [grace, setGrace] = useState(86_400);
   const [error, setError] = useState<Told | null>(null);
   const run = async () => {
     try {
-      onMade(await send<Made>("POST", `/codes/${encodeURIComponent(code.id)}/rotate`, { grace_s: grace }));
+      onMade(
+        await send<Made>("POST", `/codes/${encodeURIComponent(code.id)}/rotate`, {
+          grace_s: grace,
+        }),
+      );
     } catch (fault) {
       setError(told(fault));
     }
@@ -289,7 +331,15 @@ function Rotate({ code, onClose, onMade }: { code: Code; onClose: () => void; on
   );
 }
 
-function Revoke({ code, onClose, onDone }: { code: Code; onClose: () => void; onDone: () => void }) {
+function Revoke({
+  code,
+  onClose,
+  onDone,
+}: {
+  code: Code;
+  onClose: () => void;
+  onDone: () => void;
+}) {
   const [error, setError] = useState<Told | null>(null);
   const run = async () => {
     try {

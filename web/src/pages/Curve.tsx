@@ -44,8 +44,14 @@ export function Curve({ curve, route, usual, onChange }: Props) {
   const high = Math.max(...points.map((one) => one.quality));
   const room = (high - low || 0.1) * 0.12;
   const x = (value: number) => LEFT + value * (width - LEFT - 12);
-  const y = (value: number) => 12 + (1 - (value - low + room) / (high - low + 2 * room || 1)) * (HEIGHT - FOOT - 12);
-  const path = points.map((one, index) => `${index ? "L" : "M"}${x(one.strong_share).toFixed(1)} ${y(one.quality).toFixed(1)}`).join("");
+  const y = (value: number) =>
+    12 + (1 - (value - low + room) / (high - low + 2 * room || 1)) * (HEIGHT - FOOT - 12);
+  const path = points
+    .map(
+      (one, index) =>
+        `${index ? "L" : "M"}${x(one.strong_share).toFixed(1)} ${y(one.quality).toFixed(1)}`,
+    )
+    .join("");
   const first = points[0];
   const last = points.at(-1);
 
@@ -60,7 +66,9 @@ export function Curve({ curve, route, usual, onChange }: Props) {
   const save = async () => {
     setError(null);
     try {
-      await send("POST", "/settings", { routes: { auto: { threshold: point.threshold, target_strong_share: null } } });
+      await send("POST", "/settings", {
+        routes: { auto: { threshold: point.threshold, target_strong_share: null } },
+      });
       setDone("It holds from the next question on.");
       setMoved(null);
       onChange();
@@ -96,12 +104,45 @@ export function Curve({ curve, route, usual, onChange }: Props) {
             share of questions to the strong line
           </text>
           {first && last && (
-            <path d={`M${x(first.strong_share)} ${y(first.quality)}L${x(last.strong_share)} ${y(last.quality)}`} stroke="var(--edge)" strokeDasharray="3 6" fill="none" />
+            <path
+              d={`M${x(first.strong_share)} ${y(first.quality)}L${x(last.strong_share)} ${y(last.quality)}`}
+              stroke="var(--edge)"
+              strokeDasharray="3 6"
+              fill="none"
+            />
           )}
-          <path d={path} fill="none" stroke="var(--local)" strokeWidth="3" strokeLinejoin="round" strokeLinecap="round" />
-          <path d={`M${x(point.strong_share)} ${y(point.quality)}V${HEIGHT - FOOT}`} stroke="var(--ink)" strokeDasharray="2 5" />
-          {moved !== null && moved !== current && <circle cx={x(now.strong_share)} cy={y(now.quality)} r="6" fill="var(--paper)" stroke="var(--edge)" strokeWidth="2" />}
-          <circle cx={x(point.strong_share)} cy={y(point.quality)} r="9" fill="var(--strong)" stroke="var(--paper)" strokeWidth="3" style={{ cursor: "grab" }} />
+          <path
+            d={path}
+            fill="none"
+            stroke="var(--local)"
+            strokeWidth="3"
+            strokeLinejoin="round"
+            strokeLinecap="round"
+          />
+          <path
+            d={`M${x(point.strong_share)} ${y(point.quality)}V${HEIGHT - FOOT}`}
+            stroke="var(--ink)"
+            strokeDasharray="2 5"
+          />
+          {moved !== null && moved !== current && (
+            <circle
+              cx={x(now.strong_share)}
+              cy={y(now.quality)}
+              r="6"
+              fill="var(--paper)"
+              stroke="var(--edge)"
+              strokeWidth="2"
+            />
+          )}
+          <circle
+            cx={x(point.strong_share)}
+            cy={y(point.quality)}
+            r="9"
+            fill="var(--strong)"
+            stroke="var(--paper)"
+            strokeWidth="3"
+            style={{ cursor: "grab" }}
+          />
         </svg>
         <input
           type="range"
@@ -117,10 +158,26 @@ export function Curve({ curve, route, usual, onChange }: Props) {
         />
       </div>
       <dl className="readoff">
-        <Figure name="To the strong line" value={share(point.strong_share, 1)} under={at === current ? "as it is" : `now ${share(now.strong_share, 1)}`} />
-        <Figure name="Threshold" value={number(point.threshold, 3)} under={at === current ? "as it is" : `now ${number(now.threshold, 3)}`} />
-        <Figure name="Quality" value={number(point.quality, 3)} under={gap(point.quality - now.quality)} />
-        <Figure name="Cost" value={point.cost == null ? share(point.strong_share) : number(point.cost, 4)} under={point.cost == null ? "of always strong, prices unknown" : null} />
+        <Figure
+          name="To the strong line"
+          value={share(point.strong_share, 1)}
+          under={at === current ? "as it is" : `now ${share(now.strong_share, 1)}`}
+        />
+        <Figure
+          name="Threshold"
+          value={number(point.threshold, 3)}
+          under={at === current ? "as it is" : `now ${number(now.threshold, 3)}`}
+        />
+        <Figure
+          name="Quality"
+          value={number(point.quality, 3)}
+          under={gap(point.quality - now.quality)}
+        />
+        <Figure
+          name="Cost"
+          value={point.cost == null ? share(point.strong_share) : number(point.cost, 4)}
+          under={point.cost == null ? "of always strong, prices unknown" : null}
+        />
       </dl>
       {moved !== null && moved !== current && (
         <div className="form">

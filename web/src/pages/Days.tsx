@@ -16,12 +16,21 @@ const DAY_MS = 86_400_000;
 
 export function Days({ days, currency }: { days: Day[]; currency: string }) {
   const shown = everyDay(days).slice(-MOST);
-  const highest = Math.max(...shown.map((one) => Math.max(Number(one.cost), Number(one.always_strong ?? 0))), 1e-9);
+  const highest = Math.max(
+    ...shown.map((one) => Math.max(Number(one.cost), Number(one.always_strong ?? 0))),
+    1e-9,
+  );
   const step = WIDTH / shown.length;
-  const tall = (value: number) => Math.max(value > 0 ? 1.5 : 0, (value / highest) * (HEIGHT - FOOT - 14));
+  const tall = (value: number) =>
+    Math.max(value > 0 ? 1.5 : 0, (value / highest) * (HEIGHT - FOOT - 14));
   const base = HEIGHT - FOOT;
   return (
-    <svg className="svg-chart" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={said(shown, currency)}>
+    <svg
+      className="svg-chart"
+      viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+      role="img"
+      aria-label={said(shown, currency)}
+    >
       <path className="axis" d={`M0 ${base}H${WIDTH}`} />
       <text x="0" y="10">
         {money(highest, currency)}
@@ -34,8 +43,23 @@ export function Days({ days, currency }: { days: Day[]; currency: string }) {
         return (
           <g key={one.day}>
             <title>{`${date(one.day)}: ${money(cost, currency)}${strong ? `, always strong ${money(strong, currency)}` : ""}`}</title>
-            <rect x={x} y={base - tall(strong)} width={width} height={tall(strong)} rx="2" fill="var(--strong)" opacity="0.28" />
-            <rect x={x} y={base - tall(cost)} width={width} height={tall(cost)} rx="2" fill="var(--local)" />
+            <rect
+              x={x}
+              y={base - tall(strong)}
+              width={width}
+              height={tall(strong)}
+              rx="2"
+              fill="var(--strong)"
+              opacity="0.28"
+            />
+            <rect
+              x={x}
+              y={base - tall(cost)}
+              width={width}
+              height={tall(cost)}
+              rx="2"
+              fill="var(--local)"
+            />
             {(at === 0 || at === shown.length - 1) && (
               <text x={at ? x + width : x} y={HEIGHT - 3} textAnchor={at ? "end" : "start"}>
                 {one.day.slice(5)}
@@ -63,5 +87,8 @@ function everyDay(days: Day[]): Day[] {
 }
 
 function said(days: Day[], currency: string): string {
-  return `Money by day: ${days.filter((one) => Number(one.cost) > 0).map((one) => `${one.day} ${money(one.cost, currency)}`).join(", ")}`;
+  return `Money by day: ${days
+    .filter((one) => Number(one.cost) > 0)
+    .map((one) => `${one.day} ${money(one.cost, currency)}`)
+    .join(", ")}`;
 }

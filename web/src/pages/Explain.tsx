@@ -52,7 +52,6 @@ export function Explain({ given }: { given: string }) {
   // It is another one of these for each prompt that is given.
   useEffect(() => {
     if (given) void explain();
-    // eslint-disable-next-line react-hooks/exhaustive-deps
   }, []);
   return (
     <form
@@ -62,7 +61,13 @@ export function Explain({ given }: { given: string }) {
         void explain();
       }}
     >
-      <textarea rows={2} value={text} placeholder={EXAMPLE} aria-label="A prompt to explain" onChange={(event) => setText(event.target.value)} />
+      <textarea
+        rows={2}
+        value={text}
+        placeholder={EXAMPLE}
+        aria-label="A prompt to explain"
+        onChange={(event) => setText(event.target.value)}
+      />
       <div className="acts">
         <button type="submit" className="button" disabled={busy}>
           Explain
@@ -83,7 +88,8 @@ function Said({ found, text }: { found: Explained; text: string }) {
         <Junction tier={found.tier} />
         <span>
           Score <strong className="num">{number(found.score, 3)}</strong>
-          {why && <> against {number(why.threshold, 2)}</>}: the <strong className="tier-word">{found.tier}</strong> line
+          {why && <> against {number(why.threshold, 2)}</>}: the{" "}
+          <strong className="tier-word">{found.tier}</strong> line
           {found.domain && <>, {found.domain}</>}
         </span>
       </p>
@@ -127,7 +133,8 @@ function coloured(text: string, words: Explanation["words"]): React.ReactNode[] 
   let from = 0;
   for (const word of [...words].sort((a, b) => a.at - b.at)) {
     if (word.at < from) continue;
-    if (word.at > from) parts.push(<span key={`before ${word.at}`}>{text.slice(from, word.at)}</span>);
+    if (word.at > from)
+      parts.push(<span key={`before ${word.at}`}>{text.slice(from, word.at)}</span>);
     const much = Math.round((Math.abs(word.moves) / most) * 45);
     parts.push(
       <span

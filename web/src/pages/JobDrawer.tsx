@@ -18,7 +18,15 @@ interface Live {
   place: string;
 }
 
-export function JobDrawer({ id, onClose, onChange }: { id: string; onClose: () => void; onChange: () => void }) {
+export function JobDrawer({
+  id,
+  onClose,
+  onChange,
+}: {
+  id: string;
+  onClose: () => void;
+  onChange: () => void;
+}) {
   const host = useRef<HTMLDialogElement>(null);
   const { data: job, error, put } = useLoad<Job>(`/jobs/${encodeURIComponent(id)}`);
   const running = job !== null && (job.status === "queued" || job.status === "processing");
@@ -38,10 +46,20 @@ export function JobDrawer({ id, onClose, onChange }: { id: string; onClose: () =
       });
       setLive({ text: "", place: "" });
       for await (const { event, data } of events(response)) {
-        const said = JSON.parse(data) as { text?: string; position?: number; estimated_wait_time?: string } & Partial<Job>;
-        if (event === "queued") setLive((had) => ({ ...had, place: `Number ${said.position ?? "?"} in the queue${said.estimated_wait_time ? `, ${said.estimated_wait_time}` : ""}` }));
-        else if (event === "token") setLive((had) => ({ text: had.text + (said.text ?? ""), place: "" }));
-        else if (event === "restarted") setLive({ text: "", place: "Its worker was lost; it began anew" });
+        const said = JSON.parse(data) as {
+          text?: string;
+          position?: number;
+          estimated_wait_time?: string;
+        } & Partial<Job>;
+        if (event === "queued")
+          setLive((had) => ({
+            ...had,
+            place: `Number ${said.position ?? "?"} in the queue${said.estimated_wait_time ? `, ${said.estimated_wait_time}` : ""}`,
+          }));
+        else if (event === "token")
+          setLive((had) => ({ text: had.text + (said.text ?? ""), place: "" }));
+        else if (event === "restarted")
+          setLive({ text: "", place: "Its worker was lost; it began anew" });
         else if (event === "processing") setLive((had) => ({ ...had, place: "Its turn has come" }));
         else if (ENDS.has(event) && said.id) {
           put(said as Job);
@@ -77,7 +95,9 @@ export function JobDrawer({ id, onClose, onChange }: { id: string; onClose: () =
         {broken && <Notice error={broken} />}
         {job && <Facts job={job} />}
         {running && live.place && <p role="status">{live.place}</p>}
-        {job?.error && <Notice error={{ kind: job.error.type ?? "error", message: job.error.message }} />}
+        {job?.error && (
+          <Notice error={{ kind: job.error.type ?? "error", message: job.error.message }} />
+        )}
         <div className="prose">
           <Markdown text={job?.answer?.text ?? live.text} whole={!running} />
         </div>

@@ -22,7 +22,12 @@ export interface Job {
   attempts: number;
   position?: number;
   estimated_wait_time?: string;
-  answer?: { text: string; model: string | null; target: string | null; usage: { output_tokens: number | null } | null };
+  answer?: {
+    text: string;
+    model: string | null;
+    target: string | null;
+    usage: { output_tokens: number | null } | null;
+  };
   error?: { message: string; type?: string; code?: string | null };
 }
 
@@ -34,7 +39,12 @@ interface List {
 const STATES = ["queued", "processing", "completed", "error", "expired", "cancelled"];
 const AGAIN_MS = 2500;
 const PAGE = 50;
-export const COLOURS: Record<string, string> = { completed: "good", processing: "warn", error: "bad", expired: "bad" };
+export const COLOURS: Record<string, string> = {
+  completed: "good",
+  processing: "warn",
+  error: "bad",
+  expired: "bad",
+};
 
 export default function Jobs() {
   const open = useQuery("job");
@@ -42,7 +52,11 @@ export default function Jobs() {
   const [words, setWords] = useState("");
   const [older, setOlder] = useState<Job[]>([]);
   const [next, setNext] = useState<number | null>(null);
-  const query = new URLSearchParams({ limit: String(PAGE), ...(status && { status }), ...(words.trim() && { q: words.trim() }) }).toString();
+  const query = new URLSearchParams({
+    limit: String(PAGE),
+    ...(status && { status }),
+    ...(words.trim() && { q: words.trim() }),
+  }).toString();
   const { data, error, again } = useLoad<List>(`/jobs?${query}`, AGAIN_MS);
   useEffect(() => {
     setOlder([]);
@@ -58,14 +72,27 @@ export default function Jobs() {
     setNext(page.data.length === PAGE ? page.next_before : 0);
   };
   return (
-    <Sheet title="Jobs" about="A job waits its turn and is answered when there is room; the page may be left meanwhile.">
+    <Sheet
+      title="Jobs"
+      about="A job waits its turn and is answered when there is room; the page may be left meanwhile."
+    >
       <Put onPut={again} />
       <Panel
         title="The queue, and what came of it"
         side={
           <div className="filters">
-            <input type="search" value={words} placeholder="Search" aria-label="Search jobs" onChange={(event) => setWords(event.target.value)} />
-            <select aria-label="Status" value={status} onChange={(event) => setStatus(event.target.value)}>
+            <input
+              type="search"
+              value={words}
+              placeholder="Search"
+              aria-label="Search jobs"
+              onChange={(event) => setWords(event.target.value)}
+            />
+            <select
+              aria-label="Status"
+              value={status}
+              onChange={(event) => setStatus(event.target.value)}
+            >
               <option value="">every status</option>
               {STATES.map((one) => (
                 <option key={one}>{one}</option>
@@ -76,7 +103,11 @@ export default function Jobs() {
       >
         {error && <Notice error={error} />}
         {jobs.length > 0 && <Table jobs={jobs} onChange={again} />}
-        {data && !jobs.length && <p className="nothing">{query.includes("q=") || status ? "No job like that." : "No job was put in yet."}</p>}
+        {data && !jobs.length && (
+          <p className="nothing">
+            {query.includes("q=") || status ? "No job like that." : "No job was put in yet."}
+          </p>
+        )}
         {!!before && (
           <p>
             <button type="button" className="button small" onClick={() => void more()}>
@@ -96,7 +127,12 @@ function Put({ onPut }: { onPut: () => void }) {
   const [many, setMany] = useState(false);
   const [error, setError] = useState<Told | null>(null);
   const [done, setDone] = useState("");
-  const questions = many ? text.split("\n").map((line) => line.trim()).filter(Boolean) : [text.trim()].filter(Boolean);
+  const questions = many
+    ? text
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean)
+    : [text.trim()].filter(Boolean);
   const put = async () => {
     setError(null);
     setDone("");
@@ -107,7 +143,11 @@ function Put({ onPut }: { onPut: () => void }) {
         setDone(`${queued} of ${rows.length} put in.`);
       } else {
         const job = await send<Job>("POST", "/jobs", { message: questions[0], model });
-        setDone(job.position ? `Put in; it is number ${job.position}${job.estimated_wait_time ? `, ${job.estimated_wait_time}` : ""}.` : "Put in.");
+        setDone(
+          job.position
+            ? `Put in; it is number ${job.position}${job.estimated_wait_time ? `, ${job.estimated_wait_time}` : ""}.`
+            : "Put in.",
+        );
       }
       setText("");
       onPut();
@@ -137,7 +177,12 @@ function Put({ onPut }: { onPut: () => void }) {
         </button>
         <ModelPicker value={model} onChoose={setModel} label="Model of the job" below />
         <label>
-          <input type="checkbox" checked={many} onChange={(event) => setMany(event.target.checked)} /> one a line
+          <input
+            type="checkbox"
+            checked={many}
+            onChange={(event) => setMany(event.target.checked)}
+          />{" "}
+          one a line
         </label>
         <span role="status">{done}</span>
       </div>
@@ -181,7 +226,11 @@ function Table({ jobs, onChange }: { jobs: Job[]; onChange: () => void }) {
                   <span className={`state ${COLOURS[job.status] ?? ""}`}>{job.status}</span>
                 </td>
                 <td>
-                  <button type="button" className="link mono" onClick={() => go(`/jobs?job=${job.id}`)}>
+                  <button
+                    type="button"
+                    className="link mono"
+                    onClick={() => go(`/jobs?job=${job.id}`)}
+                  >
                     {job.id.slice(0, 10)}
                   </button>
                 </td>
@@ -192,7 +241,11 @@ function Table({ jobs, onChange }: { jobs: Job[]; onChange: () => void }) {
                 <td>
                   {(job.status === "queued" || job.status === "processing") && (
                     <div className="acts">
-                      <button type="button" className="button small danger" onClick={() => void cancel(job.id)}>
+                      <button
+                        type="button"
+                        className="button small danger"
+                        onClick={() => void cancel(job.id)}
+                      >
                         Cancel
                       </button>
                     </div>

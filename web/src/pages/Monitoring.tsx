@@ -33,10 +33,18 @@ export default function Monitoring() {
   return (
     <Sheet
       title="Monitoring"
-      about={now?.scope === "own" ? "Your own requests, live. The operator sees those of all callers." : "Every request, live."}
+      about={
+        now?.scope === "own"
+          ? "Your own requests, live. The operator sees those of all callers."
+          : "Every request, live."
+      }
     >
       {trouble && <Notice error={trouble} />}
-      {now ? <Live now={now} /> : !trouble && <p className="nothing">Waiting for the first figures…</p>}
+      {now ? (
+        <Live now={now} />
+      ) : (
+        !trouble && <p className="nothing">Waiting for the first figures…</p>
+      )}
       <Requests live={now?.requests ?? []} all={now?.scope === "all"} />
       {request && <RequestDrawer id={request} onClose={() => go("/monitoring", true)} />}
     </Sheet>
@@ -47,28 +55,63 @@ function Live({ now }: { now: Snapshot }) {
   const { rates, first_token_ms: first, totals } = now;
   const seconds = useMemo(() => now.history.map((one) => one.at), [now.history]);
   const traffic = useMemo(
-    () => [seconds, now.history.map((one) => one.requests / POINT_S), now.history.map((one) => one.errors / POINT_S)],
+    () => [
+      seconds,
+      now.history.map((one) => one.requests / POINT_S),
+      now.history.map((one) => one.errors / POINT_S),
+    ],
     [now.history, seconds],
   );
-  const tokens = useMemo(() => [seconds, now.history.map((one) => one.output_tokens / POINT_S)], [now.history, seconds]);
+  const tokens = useMemo(
+    () => [seconds, now.history.map((one) => one.output_tokens / POINT_S)],
+    [now.history, seconds],
+  );
   const firsts = useMemo(
-    () => [seconds, now.history.map((one) => one.first_token_p50_ms), now.history.map((one) => one.first_token_p95_ms)],
+    () => [
+      seconds,
+      now.history.map((one) => one.first_token_p50_ms),
+      now.history.map((one) => one.first_token_p95_ms),
+    ],
     [now.history, seconds],
   );
   return (
     <>
       <dl className="figures">
-        <Figure name="Requests" value={short(rates.requests_per_s)} unit="a second" under={`${number(totals.requests)} in all`} />
-        <Figure name="Tokens out" value={short(rates.output_tokens_per_s)} unit="a second" under={`${short(rates.input_tokens_per_s)} in`} />
-        <Figure name="First token" value={ms(first.p50)} under={`p95 ${ms(first.p95)} · p99 ${ms(first.p99)}`} />
+        <Figure
+          name="Requests"
+          value={short(rates.requests_per_s)}
+          unit="a second"
+          under={`${number(totals.requests)} in all`}
+        />
+        <Figure
+          name="Tokens out"
+          value={short(rates.output_tokens_per_s)}
+          unit="a second"
+          under={`${short(rates.input_tokens_per_s)} in`}
+        />
+        <Figure
+          name="First token"
+          value={ms(first.p50)}
+          under={`p95 ${ms(first.p95)} · p99 ${ms(first.p99)}`}
+        />
         <Figure
           name="Errors"
           value={share(totals.requests ? totals.errors / totals.requests : 0, 1)}
           under={`${number(totals.errors)} failed, ${number(totals.cancelled)} stopped`}
           bad={rates.errors_per_s > 0}
         />
-        <Figure name="In flight" value={number(now.in_flight)} under={now.workers ? `${number(now.workers)} worker${now.workers > 1 ? "s" : ""}` : null} />
-        {now.queue && <Figure name="Jobs waiting" value={number(now.queue.waiting)} under={`${number(now.queue.running)} running`} />}
+        <Figure
+          name="In flight"
+          value={number(now.in_flight)}
+          under={now.workers ? `${number(now.workers)} worker${now.workers > 1 ? "s" : ""}` : null}
+        />
+        {now.queue && (
+          <Figure
+            name="Jobs waiting"
+            value={number(now.queue.waiting)}
+            under={`${number(now.queue.running)} running`}
+          />
+        )}
       </dl>
       <div className="three-up">
         <Panel title="Requests" side={<Keys lines={TRAFFIC} />}>
@@ -78,14 +121,30 @@ function Live({ now }: { now: Snapshot }) {
           <Chart label="Tokens" lines={TOKENS} data={tokens} say={short} />
         </Panel>
         <Panel title="Time to first token" side={<Keys lines={FIRST} />}>
-          <Chart label="Time to first token" lines={FIRST} data={firsts} say={(value) => ms(value)} />
+          <Chart
+            label="Time to first token"
+            lines={FIRST}
+            data={firsts}
+            say={(value) => ms(value)}
+          />
         </Panel>
       </div>
       <div className="two-up">
-        <Panel title="Which line they took" side={<span className="hint">the last {now.window_s} s</span>}>
+        <Panel
+          title="Which line they took"
+          side={<span className="hint">the last {now.window_s} s</span>}
+        >
           <Tiers tiers={now.tiers} />
         </Panel>
-        <Panel title="Money" side={<span className="hint">{now.money?.saved != null && `saved ${money(now.money.saved, now.money.currency)} against always strong`}</span>}>
+        <Panel
+          title="Money"
+          side={
+            <span className="hint">
+              {now.money?.saved != null &&
+                `saved ${money(now.money.saved, now.money.currency)} against always strong`}
+            </span>
+          }
+        >
           {now.money?.days.length ? (
             <Days days={now.money.days} currency={now.money.currency} />
           ) : (
@@ -151,7 +210,11 @@ export function Tiers({ tiers }: { tiers: Record<string, number> }) {
   );
 }
 
-const BREAKERS = { closed: ["good", "well"], open: ["bad", "rests"], half_open: ["warn", "one attempt finds out"] } as const;
+const BREAKERS = {
+  closed: ["good", "well"],
+  open: ["bad", "rests"],
+  half_open: ["warn", "one attempt finds out"],
+} as const;
 
 function Targets({ targets }: { targets: TargetState[] }) {
   if (!targets.length) return <p className="nothing">No target was asked yet.</p>;

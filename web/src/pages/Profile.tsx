@@ -73,12 +73,26 @@ function Look() {
             }}
           />
           <datalist id="languages">
-            {["en-GB", "en-US", "de-DE", "fr-FR", "es-ES", "it-IT", "nl-NL", "pl-PL", "pt-BR", "ja-JP", "zh-CN"].map((one) => (
+            {[
+              "en-GB",
+              "en-US",
+              "de-DE",
+              "fr-FR",
+              "es-ES",
+              "it-IT",
+              "nl-NL",
+              "pl-PL",
+              "pt-BR",
+              "ja-JP",
+              "zh-CN",
+            ].map((one) => (
               <option key={one} value={one} />
             ))}
           </datalist>
           <span className={wrong ? "wrong" : "hint"}>
-            {wrong ? "No such language; write it as de-DE." : `${dateTime(Date.now())} · ${number(1234567.8, 1)} · ${money("0.0042")}`}
+            {wrong
+              ? "No such language; write it as de-DE."
+              : `${dateTime(Date.now())} · ${number(1234567.8, 1)} · ${money("0.0042")}`}
           </span>
         </label>
       </div>
@@ -123,11 +137,24 @@ function About() {
           <div className="form-row">
             <label className="field">
               <span>Name</span>
-              <input value={name} autoComplete="name" maxLength={200} aria-invalid={fault?.param === "display_name"} onChange={(event) => setName(event.target.value)} />
+              <input
+                value={name}
+                autoComplete="name"
+                maxLength={200}
+                aria-invalid={fault?.param === "display_name"}
+                onChange={(event) => setName(event.target.value)}
+              />
             </label>
             <label className="field">
               <span>E-mail</span>
-              <input value={email} type="email" autoComplete="email" maxLength={320} aria-invalid={fault?.param === "email"} onChange={(event) => setEmail(event.target.value)} />
+              <input
+                value={email}
+                type="email"
+                autoComplete="email"
+                maxLength={320}
+                aria-invalid={fault?.param === "email"}
+                onChange={(event) => setEmail(event.target.value)}
+              />
             </label>
           </div>
           {fault && <Notice error={fault} />}
@@ -151,7 +178,8 @@ function Access() {
       <Panel title="Access">
         <p>
           Signed in as <strong>{caller.name}</strong>
-          {caller.admin && caller.name !== "admin" && ", an operator"}. The token is kept in this tab alone.
+          {caller.admin && caller.name !== "admin" && ", an operator"}. The token is kept in this
+          tab alone.
         </p>
         <p>
           <button type="button" className="button" onClick={signOut}>
@@ -163,7 +191,9 @@ function Access() {
   }
   return (
     <Panel title="Access">
-      <p className="hint">This gateway answers without a key. The admin token opens Routing, App codes and Settings.</p>
+      <p className="hint">
+        This gateway answers without a key. The admin token opens Routing, App codes and Settings.
+      </p>
       <form
         className="form"
         onSubmit={(event) => {
@@ -173,7 +203,12 @@ function Access() {
       >
         <label className="field">
           <span>Admin token or app code</span>
-          <input type="password" autoComplete="current-password" value={given} onChange={(event) => setGiven(event.target.value)} />
+          <input
+            type="password"
+            autoComplete="current-password"
+            value={given}
+            onChange={(event) => setGiven(event.target.value)}
+          />
         </label>
         <div className="acts">
           <button type="submit" className="button" disabled={!given.trim()}>

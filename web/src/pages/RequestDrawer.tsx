@@ -83,7 +83,10 @@ function Bar({ attempt, total }: { attempt: Attempt; total: number }) {
   const whole = Math.max(total, attempt.ended_ms ?? 0, 1);
   const ended = attempt.ended_ms ?? whole;
   const first = attempt.first_ms ?? ended;
-  const place = (from: number, to: number) => ({ left: `${(from / whole) * 100}%`, width: `${((to - from) / whole) * 100}%` });
+  const place = (from: number, to: number) => ({
+    left: `${(from / whole) * 100}%`,
+    width: `${((to - from) / whole) * 100}%`,
+  });
   const failed = attempt.outcome !== "finished" && attempt.outcome !== "cancelled";
   return (
     <div className="attempt">

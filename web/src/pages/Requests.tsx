@@ -23,7 +23,10 @@ export function Requests({ live, all }: { live: Row[]; all: boolean }) {
   const [pages, setPages] = useState<Page | null>(null);
   const [error, setError] = useState<Told | null>(null);
   const [loading, setLoading] = useState(false);
-  const filter = new URLSearchParams({ ...(outcome && { outcome }), ...(tier && { tier }) }).toString();
+  const filter = new URLSearchParams({
+    ...(outcome && { outcome }),
+    ...(tier && { tier }),
+  }).toString();
 
   const load = async (before: string | null, had: Row[]) => {
     setLoading(true);
@@ -32,7 +35,10 @@ export function Requests({ live, all }: { live: Row[]; all: boolean }) {
       const more = `${filter ? `&${filter}` : ""}${before ? `&before=${encodeURIComponent(before)}` : ""}`;
       const page = await get<Page>(`/monitoring/requests?limit=100${more}`);
       const known = new Set(had.map((one) => one.request_id));
-      setPages({ requests: [...had, ...page.requests.filter((one) => !known.has(one.request_id))], next: page.next });
+      setPages({
+        requests: [...had, ...page.requests.filter((one) => !known.has(one.request_id))],
+        next: page.next,
+      });
     } catch (fault) {
       setError(told(fault));
     }
@@ -42,18 +48,25 @@ export function Requests({ live, all }: { live: Row[]; all: boolean }) {
     setPages(null);
     if (filter) void load(null, []);
     // A new filter is a new list.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [filter]);
 
-  const newest = (held ?? live).filter((one) => (!outcome || one.outcome === outcome) && (!tier || one.tier === tier));
+  const newest = (held ?? live).filter(
+    (one) => (!outcome || one.outcome === outcome) && (!tier || one.tier === tier),
+  );
   const known = new Set(newest.map((one) => one.request_id));
-  const rows = pages ? [...newest, ...pages.requests.filter((one) => !known.has(one.request_id))] : newest;
+  const rows = pages
+    ? [...newest, ...pages.requests.filter((one) => !known.has(one.request_id))]
+    : newest;
   return (
     <Panel
       title="Requests"
       side={
         <div className="filters">
-          <select aria-label="Outcome" value={outcome} onChange={(event) => setOutcome(event.target.value)}>
+          <select
+            aria-label="Outcome"
+            value={outcome}
+            onChange={(event) => setOutcome(event.target.value)}
+          >
             <option value="">every outcome</option>
             {OUTCOMES.map((one) => (
               <option key={one}>{one}</option>
@@ -65,7 +78,12 @@ export function Requests({ live, all }: { live: Row[]; all: boolean }) {
               <option key={one}>{one}</option>
             ))}
           </select>
-          <button type="button" className="button small" aria-pressed={held !== null} onClick={() => setHeld(held ? null : live)}>
+          <button
+            type="button"
+            className="button small"
+            aria-pressed={held !== null}
+            onClick={() => setHeld(held ? null : live)}
+          >
             {held ? "Go on" : "Hold still"}
           </button>
         </div>
@@ -93,7 +111,12 @@ export function Requests({ live, all }: { live: Row[]; all: boolean }) {
       {!rows.length && <p className="nothing">{loading ? "Looking…" : "No request like that."}</p>}
       {pages?.next !== null && (
         <p>
-          <button type="button" className="button small" disabled={loading} onClick={() => void load(pages?.next ?? null, pages?.requests ?? [])}>
+          <button
+            type="button"
+            className="button small"
+            disabled={loading}
+            onClick={() => void load(pages?.next ?? null, pages?.requests ?? [])}
+          >
             Older requests
           </button>
         </p>
@@ -105,8 +128,15 @@ export function Requests({ live, all }: { live: Row[]; all: boolean }) {
 function RequestRow({ row, all }: { row: Row; all: boolean }) {
   const bad = row.outcome === "failed";
   return (
-    <button type="button" className={`row${row.tier ? ` tier-${row.tier}` : ""}`} onClick={() => go(`/monitoring?request=${encodeURIComponent(row.request_id)}`)}>
-      <span className={`state num ${bad ? "bad" : row.outcome === "finished" ? "good" : "warn"}`} title={row.outcome}>
+    <button
+      type="button"
+      className={`row${row.tier ? ` tier-${row.tier}` : ""}`}
+      onClick={() => go(`/monitoring?request=${encodeURIComponent(row.request_id)}`)}
+    >
+      <span
+        className={`state num ${bad ? "bad" : row.outcome === "finished" ? "good" : "warn"}`}
+        title={row.outcome}
+      >
         {time(row.at)}
       </span>
       <span title={row.target ?? ""}>

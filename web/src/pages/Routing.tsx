@@ -43,7 +43,13 @@ interface Recent {
 }
 
 export interface RoutingState {
-  classifier: { status: string; version: string | null; golden: string | null; refused: Refused; shadow: Shadow | null } | null;
+  classifier: {
+    status: string;
+    version: string | null;
+    golden: string | null;
+    refused: Refused;
+    shadow: Shadow | null;
+  } | null;
   classifier_error: string | null;
   card: Record<string, unknown> | null;
   curve: CurvePoint[] | null;
@@ -58,7 +64,10 @@ const AGAIN_MS = 5000;
 export default function Routing() {
   const { data, error, again } = useLoad<RoutingState>("/routing", AGAIN_MS);
   return (
-    <Sheet title="Routing" about="Which questions take the local line and which the strong one, what that costs, and how well it does.">
+    <Sheet
+      title="Routing"
+      about="Which questions take the local line and which the strong one, what that costs, and how well it does."
+    >
       {error && <Notice error={error} />}
       {data && <Card state={data} onChange={again} />}
       {!data && !error && <p className="nothing">Asking the classifier…</p>}
@@ -76,21 +85,40 @@ function Card({ state, onChange }: { state: RoutingState; onChange: () => void }
         <Notice error={{ kind: "classifier", message: state.classifier_error }} />
       )}
       <dl className="figures">
-        <Figure name="Classifier" value={classifier ? (classifier.status === "ok" ? "Well" : classifier.status) : "Out of reach"} bad={!classifier} under={classifier?.version ?? null} />
-        <Figure name="Golden prompts" value={classifier?.golden === "ok" ? "Passed" : (classifier?.golden ?? "–")} bad={classifier?.golden != null && classifier.golden !== "ok"} />
-        <Figure name="To the strong line" value={share(auto?.strong_share ?? null, 1)} under={auto ? `of ${number(auto.decided)} decided` : null} />
+        <Figure
+          name="Classifier"
+          value={
+            classifier ? (classifier.status === "ok" ? "Well" : classifier.status) : "Out of reach"
+          }
+          bad={!classifier}
+          under={classifier?.version ?? null}
+        />
+        <Figure
+          name="Golden prompts"
+          value={classifier?.golden === "ok" ? "Passed" : (classifier?.golden ?? "–")}
+          bad={classifier?.golden != null && classifier.golden !== "ok"}
+        />
+        <Figure
+          name="To the strong line"
+          value={share(auto?.strong_share ?? null, 1)}
+          under={auto ? `of ${number(auto.decided)} decided` : null}
+        />
         <Figure
           name="Drift"
           value={drift ? (drift.drifted ? "Drifted" : "Steady") : "–"}
           bad={drift?.drifted ?? false}
-          under={drift ? `${number(drift.score, 3)} over ${number(drift.count)}` : "too little traffic"}
+          under={
+            drift ? `${number(drift.score, 3)} over ${number(drift.count)}` : "too little traffic"
+          }
         />
       </dl>
       <Panel title="Quality against cost">
         {state.curve?.length ? (
           <Curve curve={state.curve} route={auto} usual={usualOf(state.card)} onChange={onChange} />
         ) : (
-          <p className="nothing">The classifier tells no curve: it serves no card of what it was measured on.</p>
+          <p className="nothing">
+            The classifier tells no curve: it serves no card of what it was measured on.
+          </p>
         )}
       </Panel>
       <div className="two-up">
@@ -130,7 +158,11 @@ function Versions({ state, onChange }: { state: RoutingState; onChange: () => vo
     } catch (fault) {
       const found = told(fault);
       // 501: the message is the command that does it.
-      setError(fault instanceof GatewayError && fault.status === 501 ? { ...found, kind: "command" } : found);
+      setError(
+        fault instanceof GatewayError && fault.status === 501
+          ? { ...found, kind: "command" }
+          : found,
+      );
     }
     setBusy(false);
   };
@@ -140,24 +172,42 @@ function Versions({ state, onChange }: { state: RoutingState; onChange: () => vo
         <table className="plain">
           <tbody>
             <Fact name="Active" value={classifier?.version ?? "–"} />
-            <Fact name="Candidate" value={shadow.refused ? `refused: ${why(shadow.refused)}` : (shadow.version ?? "–")} />
-            <Fact name="Agree on" value={`${share(shadow.agreement, 1)} of ${number(shadow.compared)}`} />
+            <Fact
+              name="Candidate"
+              value={shadow.refused ? `refused: ${why(shadow.refused)}` : (shadow.version ?? "–")}
+            />
+            <Fact
+              name="Agree on"
+              value={`${share(shadow.agreement, 1)} of ${number(shadow.compared)}`}
+            />
             <Fact name="Scores differ by" value={number(shadow.mean_absolute_difference, 3)} />
           </tbody>
         </table>
       ) : (
         <p className="nothing">
-          No candidate watches. Train one with “python -m classifier train --out var/candidate”, and start the
-          classifier with CLASSIFIER_SHADOW=var/candidate.
+          No candidate watches. Train one with “python -m classifier train --out var/candidate”, and
+          start the classifier with CLASSIFIER_SHADOW=var/candidate.
         </p>
       )}
-      {classifier?.refused && <p className="wrong">An artefact on disk was refused: {why(classifier.refused)}</p>}
+      {classifier?.refused && (
+        <p className="wrong">An artefact on disk was refused: {why(classifier.refused)}</p>
+      )}
       <div className="form">
         <div className="acts">
-          <button type="button" className="button small" disabled={busy || !shadow} onClick={() => void run("promote")}>
+          <button
+            type="button"
+            className="button small"
+            disabled={busy || !shadow}
+            onClick={() => void run("promote")}
+          >
             Promote the candidate
           </button>
-          <button type="button" className="button small" disabled={busy} onClick={() => void run("rollback")}>
+          <button
+            type="button"
+            className="button small"
+            disabled={busy}
+            onClick={() => void run("rollback")}
+          >
             Roll back
           </button>
           {done && <span role="status">{done}</span>}
@@ -181,8 +231,15 @@ function Fact({ name, value }: { name: string; value: string }) {
   );
 }
 
-function Decisions({ recent, onExplain }: { recent: Recent[]; onExplain: (prompt: string) => void }) {
-  if (!recent.length) return <p className="nothing">Nothing was decided yet. Ask “auto” something.</p>;
+function Decisions({
+  recent,
+  onExplain,
+}: {
+  recent: Recent[];
+  onExplain: (prompt: string) => void;
+}) {
+  if (!recent.length)
+    return <p className="nothing">Nothing was decided yet. Ask “auto” something.</p>;
   return (
     <div className="grid-box" tabIndex={0} role="region" aria-label="Last decisions">
       <table className="plain">
@@ -200,7 +257,10 @@ function Decisions({ recent, onExplain }: { recent: Recent[]; onExplain: (prompt
           {recent.map((one) => (
             <tr key={one.request_id} className={`tier-${one.tier}`}>
               <td>
-                <a href={`/monitoring?request=${encodeURIComponent(one.request_id)}`} onClick={follow}>
+                <a
+                  href={`/monitoring?request=${encodeURIComponent(one.request_id)}`}
+                  onClick={follow}
+                >
                   {dateTime(one.at)}
                 </a>
               </td>
@@ -210,7 +270,11 @@ function Decisions({ recent, onExplain }: { recent: Recent[]; onExplain: (prompt
               <td className="name-cell">{one.target ?? "–"}</td>
               <td className="name-cell">
                 {one.prompt ? (
-                  <button type="button" className="link" onClick={() => onExplain(one.prompt ?? "")}>
+                  <button
+                    type="button"
+                    className="link"
+                    onClick={() => onExplain(one.prompt ?? "")}
+                  >
                     {one.prompt.slice(0, 120)}
                   </button>
                 ) : (
@@ -224,4 +288,3 @@ function Decisions({ recent, onExplain }: { recent: Recent[]; onExplain: (prompt
     </div>
   );
 }
-

@@ -49,9 +49,14 @@ export default function Settings() {
       return told(fault);
     }
   };
-  const providers = Object.values(data?.providers ?? {}).sort((a, b) => Number(b.on) - Number(a.on) || a.name.localeCompare(b.name));
+  const providers = Object.values(data?.providers ?? {}).sort(
+    (a, b) => Number(b.on) - Number(a.on) || a.name.localeCompare(b.name),
+  );
   return (
-    <Sheet title="Settings" about="What is set here holds at once, in every process, over gateway.toml and the environment.">
+    <Sheet
+      title="Settings"
+      about="What is set here holds at once, in every process, over gateway.toml and the environment."
+    >
       {error && <Notice error={error} />}
       {data && (
         <Panel title="Where the line is">
@@ -64,7 +69,11 @@ export default function Settings() {
         <Panel title="Providers">
           <div>
             {providers.map((provider) => (
-              <ProviderForm key={`${provider.name} ${provider.api_key} ${provider.base_url}`} provider={provider} save={save} />
+              <ProviderForm
+                key={`${provider.name} ${provider.api_key} ${provider.base_url}`}
+                provider={provider}
+                save={save}
+              />
             ))}
           </div>
         </Panel>
@@ -96,7 +105,8 @@ function RouteForm({ name, line, save }: { name: string; line: RouteLine; save: 
   const submit = async () => {
     const fault = await save({
       routes: {
-        [name]: kind === "card" ? { threshold: null, target_strong_share: null } : { [kind]: value },
+        [name]:
+          kind === "card" ? { threshold: null, target_strong_share: null } : { [kind]: value },
       },
     });
     setError(fault);
@@ -115,7 +125,12 @@ function RouteForm({ name, line, save }: { name: string; line: RouteLine; save: 
         <div className="segments">
           {KINDS.map(([one, word]) => (
             <label key={one}>
-              <input type="radio" name={`line-${name}`} checked={kind === one} onChange={() => setKind(one)} />
+              <input
+                type="radio"
+                name={`line-${name}`}
+                checked={kind === one}
+                onChange={() => setKind(one)}
+              />
               {word}
             </label>
           ))}
@@ -128,7 +143,14 @@ function RouteForm({ name, line, save }: { name: string; line: RouteLine; save: 
               ? `Questions that score under ${number(value, 2)} take the strong line`
               : `The hardest ${share(value)} of the questions take the strong line`}
           </span>
-          <input type="range" min={0} max={1} step={0.01} value={value} onChange={(event) => setValue(Number(event.target.value))} />
+          <input
+            type="range"
+            min={0}
+            max={1}
+            step={0.01}
+            value={value}
+            onChange={(event) => setValue(Number(event.target.value))}
+          />
         </label>
       )}
       {error && <Notice error={error} />}
@@ -137,7 +159,11 @@ function RouteForm({ name, line, save }: { name: string; line: RouteLine; save: 
           Save
         </button>
         <span className="hint" role="status">
-          {done && holds ? "It holds from the next question on." : line.changed.length ? "Set here, over gateway.toml." : ""}
+          {done && holds
+            ? "It holds from the next question on."
+            : line.changed.length
+              ? "Set here, over gateway.toml."
+              : ""}
         </span>
       </div>
     </form>
@@ -178,7 +204,11 @@ function ProviderForm({ provider, save }: { provider: Provider; save: Save }) {
       <details className="provider">
         <summary>
           <strong className={`state ${well ? "good" : provider.on ? "warn" : ""}`}>{name}</strong>
-          <span className="hint">{provider.on ? (provider.status ?? "being looked at") : `off: ${provider.detail ?? "not set"}`}</span>
+          <span className="hint">
+            {provider.on
+              ? (provider.status ?? "being looked at")
+              : `off: ${provider.detail ?? "not set"}`}
+          </span>
           {provider.changed.length > 0 && <span className="hint">set here</span>}
         </summary>
         <form
@@ -216,7 +246,11 @@ function ProviderForm({ provider, save }: { provider: Provider; save: Save }) {
           </div>
           {error && <Notice error={error} />}
           <div className="acts">
-            <button type="submit" className="button first" disabled={busy || !Object.keys(change).length}>
+            <button
+              type="submit"
+              className="button first"
+              disabled={busy || !Object.keys(change).length}
+            >
               Save
             </button>
             <button type="button" className="button" disabled={busy} onClick={() => void test()}>

@@ -81,7 +81,12 @@ export default function Usage() {
         <div className="segments" role="radiogroup" aria-label="How far back">
           {SPANS.map(([word, value]) => (
             <label key={value}>
-              <input type="radio" name="span" checked={span === value} onChange={() => setSpan(value)} />
+              <input
+                type="radio"
+                name="span"
+                checked={span === value}
+                onChange={() => setSpan(value)}
+              />
               {word}
             </label>
           ))}
@@ -94,18 +99,30 @@ export default function Usage() {
         <div className="two-up">
           <Panel title="Money by day">
             {days.data.rows.some((row) => Number(row.cost ?? 0) > 0) ? (
-              <Days currency={days.data.currency} days={[...days.data.rows].reverse().map((row) => ({ day: String(row.day), cost: row.cost ?? "0" }))} />
+              <Days
+                currency={days.data.currency}
+                days={[...days.data.rows]
+                  .reverse()
+                  .map((row) => ({ day: String(row.day), cost: row.cost ?? "0" }))}
+              />
             ) : (
               <p className="nothing">Nothing cost anything, or no prices are known.</p>
             )}
           </Panel>
           <Panel title="Which line they took">
-            {savings.data ? <Tiers tiers={counts(savings.data.total)} /> : savings.error ? <Notice error={savings.error} /> : null}
+            {savings.data ? (
+              <Tiers tiers={counts(savings.data.total)} />
+            ) : savings.error ? (
+              <Notice error={savings.error} />
+            ) : null}
             {savings.data && <Against savings={savings.data} />}
           </Panel>
         </div>
       )}
-      <Panel title="The books" side={<BooksTools by={by} onBy={setBy} from={from} admin={caller.admin} />}>
+      <Panel
+        title="The books"
+        side={<BooksTools by={by} onBy={setBy} from={from} admin={caller.admin} />}
+      >
         {table.error && table.error !== days.error && <Notice error={table.error} />}
         {table.data && <Books used={table.data} by={by} />}
       </Panel>
@@ -114,16 +131,34 @@ export default function Usage() {
 }
 
 function counts(compared: Compared): Record<string, number> {
-  return Object.fromEntries(Object.entries(compared.tiers).map(([name, one]) => [name, one.answers]));
+  return Object.fromEntries(
+    Object.entries(compared.tiers).map(([name, one]) => [name, one.answers]),
+  );
 }
 
 function Total({ used, savings }: { used: Used; savings: Compared | null }) {
   const { total, currency } = used;
   return (
     <dl className="figures">
-      <Figure name="Cost" value={money(total.cost, currency)} under={total.unpriced ? `${number(total.unpriced)} without a known price` : null} />
-      <Figure name="Saved" value={money(savings?.saved, currency)} under={savings?.saved_share != null ? `${share(savings.saved_share)} of always strong` : "against always strong"} />
-      <Figure name="Requests" value={number(total.requests)} under={total.cache_hits ? `${number(total.cache_hits)} from the cache` : null} />
+      <Figure
+        name="Cost"
+        value={money(total.cost, currency)}
+        under={total.unpriced ? `${number(total.unpriced)} without a known price` : null}
+      />
+      <Figure
+        name="Saved"
+        value={money(savings?.saved, currency)}
+        under={
+          savings?.saved_share != null
+            ? `${share(savings.saved_share)} of always strong`
+            : "against always strong"
+        }
+      />
+      <Figure
+        name="Requests"
+        value={number(total.requests)}
+        under={total.cache_hits ? `${number(total.cache_hits)} from the cache` : null}
+      />
       <Figure name="Tokens in" value={short(total.input_tokens)} />
       <Figure name="Tokens out" value={short(total.output_tokens)} />
     </dl>
@@ -132,21 +167,38 @@ function Total({ used, savings }: { used: Used; savings: Compared | null }) {
 
 function Against({ savings: { total, currency } }: { savings: Savings }) {
   if (total.always_strong === null) {
-    return <p className="hint">What the strong tier alone would have cost is not known: its models have no price here.</p>;
+    return (
+      <p className="hint">
+        What the strong tier alone would have cost is not known: its models have no price here.
+      </p>
+    );
   }
   return (
     <p className="hint">
-      Spent {money(total.spent, currency)}; always local {money(total.always_local, currency)}, always strong {money(total.always_strong, currency)}.
+      Spent {money(total.spent, currency)}; always local {money(total.always_local, currency)},
+      always strong {money(total.always_strong, currency)}.
     </p>
   );
 }
 
-function BooksTools({ by, onBy, from, admin }: { by: string; onBy: (by: string) => void; from: string; admin: boolean }) {
+function BooksTools({
+  by,
+  onBy,
+  from,
+  admin,
+}: {
+  by: string;
+  onBy: (by: string) => void;
+  from: string;
+  admin: boolean;
+}) {
   const [error, setError] = useState<Told | null>(null);
   const exported = async () => {
     setError(null);
     try {
-      const response = await ask(`/usage?format=csv&by=${by}&from=${from}`, { headers: { Accept: "text/csv" } });
+      const response = await ask(`/usage?format=csv&by=${by}&from=${from}`, {
+        headers: { Accept: "text/csv" },
+      });
       save(`usage-by-${by}.csv`, await response.text(), "text/csv");
     } catch (fault) {
       setError(told(fault));
@@ -196,12 +248,18 @@ function Books({ used, by }: { used: Used; by: string }) {
               <td className="n">{number(row.requests)}</td>
               <td className="n">{number(row.input_tokens)}</td>
               <td className="n">{number(row.output_tokens)}</td>
-              <td className="n">{row.cost === null ? "no price known" : money(row.cost, used.currency)}</td>
+              <td className="n">
+                {row.cost === null ? "no price known" : money(row.cost, used.currency)}
+              </td>
             </tr>
           ))}
         </tbody>
       </table>
-      {used.truncated && <p className="hint">There is more; the CSV has up to ten thousand rows, too: choose a shorter time.</p>}
+      {used.truncated && (
+        <p className="hint">
+          There is more; the CSV has up to ten thousand rows, too: choose a shorter time.
+        </p>
+      )}
     </div>
   );
 }

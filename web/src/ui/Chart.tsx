@@ -36,7 +36,9 @@ export function Chart({ label, lines, data, say }: Props) {
       plot.current = new uPlot(options(box, lines, say), latest.current as uPlot.AlignedData, box);
     };
     draw();
-    const sized = new ResizeObserver(() => plot.current?.setSize({ width: box.clientWidth, height: HEIGHT }));
+    const sized = new ResizeObserver(() =>
+      plot.current?.setSize({ width: box.clientWidth, height: HEIGHT }),
+    );
     sized.observe(box);
     const dark = matchMedia("(prefers-color-scheme: dark)");
     dark.addEventListener("change", draw);
@@ -50,25 +52,40 @@ export function Chart({ label, lines, data, say }: Props) {
       plot.current = null;
     };
     // The lines of a chart never change while it stands.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
   }, []);
 
   useEffect(() => plot.current?.setData(data as uPlot.AlignedData), [data]);
-  return <div className="chart" ref={host} role="img" aria-label={summary(label, lines, data, say)} />;
+  return (
+    <div className="chart" ref={host} role="img" aria-label={summary(label, lines, data, say)} />
+  );
 }
 
 function options(box: HTMLElement, lines: Line[], say: (value: number) => string): uPlot.Options {
   const soft = colourOf(box, "--soft");
-  const axis = { stroke: soft, font: "11px system-ui", ticks: { show: false }, border: { show: false } };
+  const axis = {
+    stroke: soft,
+    font: "11px system-ui",
+    ticks: { show: false },
+    border: { show: false },
+  };
   return {
     width: box.clientWidth || 300,
     height: HEIGHT,
     padding: [8, 6, 0, 0],
     cursor: { y: false, points: { size: 6 } },
     legend: { show: false },
-    scales: { x: { range: (_, _low, high) => [high - SPAN_S, high] }, y: { range: (_, _low, high) => [0, high > 0 ? high * 1.15 : 1] } },
+    scales: {
+      x: { range: (_, _low, high) => [high - SPAN_S, high] },
+      y: { range: (_, _low, high) => [0, high > 0 ? high * 1.15 : 1] },
+    },
     axes: [
-      { ...axis, grid: { show: false }, space: 60, size: 24, values: (_, ticks) => ticks.map((tick) => (tick % 60 ? "" : clock(tick))) },
+      {
+        ...axis,
+        grid: { show: false },
+        space: 60,
+        size: 24,
+        values: (_, ticks) => ticks.map((tick) => (tick % 60 ? "" : clock(tick))),
+      },
       {
         ...axis,
         grid: { stroke: colourOf(box, "--line"), width: 1 },
@@ -95,7 +112,11 @@ function options(box: HTMLElement, lines: Line[], say: (value: number) => string
 }
 
 function clock(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
+  return new Date(seconds * 1000).toLocaleTimeString(undefined, {
+    hour: "2-digit",
+    minute: "2-digit",
+    hour12: false,
+  });
 }
 
 /** A custom property as a canvas reads it. */
@@ -108,7 +129,12 @@ function colourOf(box: HTMLElement, property: string): string {
   return color;
 }
 
-function summary(label: string, lines: Line[], data: (number | null)[][], say: (value: number) => string): string {
+function summary(
+  label: string,
+  lines: Line[],
+  data: (number | null)[][],
+  say: (value: number) => string,
+): string {
   const now = lines.map((line, at) => {
     const last = data[at + 1]?.at(-1);
     return `${line.name} ${last == null ? "unknown" : say(last)}`;

@@ -3,7 +3,15 @@ import { useEffect, useRef } from "react";
 import type { ReactNode } from "react";
 import { Close } from "./icons";
 
-export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }) {
+export function Dialog({
+  title,
+  onClose,
+  children,
+}: {
+  title: string;
+  onClose: () => void;
+  children: ReactNode;
+}) {
   const host = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = host.current;

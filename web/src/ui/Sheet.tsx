@@ -27,7 +27,15 @@ export function Sheet({ title, about, tools, narrow, children }: Props) {
   );
 }
 
-export function Panel({ title, side, children }: { title: string; side?: ReactNode; children: ReactNode }) {
+export function Panel({
+  title,
+  side,
+  children,
+}: {
+  title: string;
+  side?: ReactNode;
+  children: ReactNode;
+}) {
   return (
     <section className="panel" aria-label={title}>
       <header>
@@ -39,7 +47,19 @@ export function Panel({ title, side, children }: { title: string; side?: ReactNo
   );
 }
 
-export function Figure({ name, value, unit, under, bad }: { name: string; value: string; unit?: string; under?: ReactNode; bad?: boolean }) {
+export function Figure({
+  name,
+  value,
+  unit,
+  under,
+  bad,
+}: {
+  name: string;
+  value: string;
+  unit?: string;
+  under?: ReactNode;
+  bad?: boolean;
+}) {
   return (
     <div className={`figure${bad ? " bad" : ""}`}>
       <dt>{name}</dt>

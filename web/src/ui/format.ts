@@ -36,7 +36,10 @@ export function isLanguage(given: string): boolean {
 
 export function number(value: number | null | undefined, digits = 0): string {
   if (value == null || !Number.isFinite(value)) return DASH;
-  return value.toLocaleString(language, { maximumFractionDigits: digits, minimumFractionDigits: 0 });
+  return value.toLocaleString(language, {
+    maximumFractionDigits: digits,
+    minimumFractionDigits: 0,
+  });
 }
 
 /** 0.123 -> 0.12, 12.3 -> 12, 1234 -> 1.2K */
@@ -84,15 +87,34 @@ function dateOf(when: When): Date | null {
 }
 
 export function time(when: When): string {
-  return dateOf(when)?.toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit", second: "2-digit" }) ?? DASH;
+  return (
+    dateOf(when)?.toLocaleTimeString(language, {
+      hour: "2-digit",
+      minute: "2-digit",
+      second: "2-digit",
+    }) ?? DASH
+  );
 }
 
 export function date(when: When): string {
-  return dateOf(when)?.toLocaleDateString(language, { day: "numeric", month: "short", year: "numeric" }) ?? DASH;
+  return (
+    dateOf(when)?.toLocaleDateString(language, {
+      day: "numeric",
+      month: "short",
+      year: "numeric",
+    }) ?? DASH
+  );
 }
 
 export function dateTime(when: When): string {
-  return dateOf(when)?.toLocaleString(language, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" }) ?? DASH;
+  return (
+    dateOf(when)?.toLocaleString(language, {
+      day: "numeric",
+      month: "short",
+      hour: "2-digit",
+      minute: "2-digit",
+    }) ?? DASH
+  );
 }
 
 export function ordinal(value: number): string {

@@ -23,7 +23,9 @@ function icon(paths: ReactNode) {
 }
 
 export const Send = icon(<path d="M10 16V4M5 9l5-5 5 5" />);
-export const Stop = icon(<rect x="5.5" y="5.5" width="9" height="9" rx="1.5" fill="currentColor" />);
+export const Stop = icon(
+  <rect x="5.5" y="5.5" width="9" height="9" rx="1.5" fill="currentColor" />,
+);
 export const Copy = icon(
   <>
     <rect x="7" y="7" width="9" height="9" rx="2" />
@@ -32,8 +34,12 @@ export const Copy = icon(
 );
 export const Check = icon(<path d="M4.5 10.5l3.5 3.5 7.5-8" />);
 export const Again = icon(<path d="M15.5 10a5.5 5.5 0 1 1-1.8-4.1M15.8 3.5v3h-3" />);
-export const Elsewhere = icon(<path d="M6 17v-5c0-4 7-3 7-9M6 17V3M10.500 5.500L13 3l2.500 2.500" />);
-export const Edit = icon(<path d="M4 16l.8-3.2L13.200 4.400a1.400 1.400 0 0 1 2 0l.4.4a1.400 1.400 0 0 1 0 2L7.200 15.200z" />);
+export const Elsewhere = icon(
+  <path d="M6 17v-5c0-4 7-3 7-9M6 17V3M10.500 5.500L13 3l2.500 2.500" />,
+);
+export const Edit = icon(
+  <path d="M4 16l.8-3.2L13.200 4.400a1.400 1.400 0 0 1 2 0l.4.4a1.400 1.400 0 0 1 0 2L7.200 15.200z" />,
+);
 export const Up = icon(
   <path d="M7 9l3-5.500c1.400 0 2 .9 2 2V8h3.200a1.500 1.500 0 0 1 1.500 1.800l-.9 4.800a1.700 1.700 0 0 1-1.700 1.400H7M7 9v7M7 9H4.500a1 1 0 0 0-1 1v5a1 1 0 0 0 1 1H7" />,
 );
@@ -50,7 +56,9 @@ export const Search = icon(
 );
 export const Menu = icon(<path d="M3.500 6h13M3.500 10h13M3.500 14h13" />);
 export const Close = icon(<path d="M5.500 5.500l9 9M14.500 5.500l-9 9" />);
-export const Trash = icon(<path d="M4 6h12M8 6V4.500A.5.5 0 0 1 8.500 4h3a.5.5 0 0 1 .5.500V6M5.500 6l.7 9a1.200 1.200 0 0 0 1.200 1h5.200a1.200 1.200 0 0 0 1.200-1l.7-9" />);
+export const Trash = icon(
+  <path d="M4 6h12M8 6V4.500A.5.5 0 0 1 8.500 4h3a.5.5 0 0 1 .5.500V6M5.500 6l.7 9a1.200 1.200 0 0 0 1.200 1h5.200a1.200 1.200 0 0 0 1.200-1l.7-9" />,
+);
 export const Export = icon(<path d="M10 3.500v9M6.500 9l3.500 3.500L13.500 9M4 16.500h12" />);
 export const Image = icon(
   <>
@@ -65,7 +73,9 @@ export const Columns = icon(
     <path d="M10 4v12" />
   </>,
 );
-export const Braces = icon(<path d="M8 4H7a2 2 0 0 0-2 2v2.300c0 .9-.7 1.700-1.500 1.700.8 0 1.500.8 1.500 1.700V14a2 2 0 0 0 2 2h1M12 4h1a2 2 0 0 1 2 2v2.300c0 .9.7 1.700 1.500 1.700-.8 0-1.500.8-1.500 1.700V14a2 2 0 0 1-2 2h-1" />);
+export const Braces = icon(
+  <path d="M8 4H7a2 2 0 0 0-2 2v2.300c0 .9-.7 1.700-1.500 1.700.8 0 1.500.8 1.500 1.700V14a2 2 0 0 0 2 2h1M12 4h1a2 2 0 0 1 2 2v2.300c0 .9.7 1.700 1.500 1.700-.8 0-1.500.8-1.500 1.700V14a2 2 0 0 1-2 2h-1" />,
+);
 export const Chevron = icon(<path d="M6 8l4 4 4-4" />);
 export const Key = icon(
   <>

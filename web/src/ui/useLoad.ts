@@ -15,7 +15,12 @@ export interface Loaded<T> {
 
 /** `path` null reads nothing; `every` milliseconds it is read again while the tab is looked at. */
 export function useLoad<T>(path: string | null, every = 0): Loaded<T> {
-  const [state, setState] = useState<Omit<Loaded<T>, "again" | "put">>({ data: null, error: null, missing: false, loading: path !== null });
+  const [state, setState] = useState<Omit<Loaded<T>, "again" | "put">>({
+    data: null,
+    error: null,
+    missing: false,
+    loading: path !== null,
+  });
   const [count, setCount] = useState(0);
   const asked = useRef(path);
   useEffect(() => {
@@ -28,7 +33,12 @@ export function useLoad<T>(path: string | null, every = 0): Loaded<T> {
       .then((data) => setState({ data, error: null, missing: false, loading: false }))
       .catch((fault: unknown) => {
         if (giveUp.signal.aborted) return;
-        setState((had) => ({ ...had, error: told(fault), missing: isMissing(fault), loading: false }));
+        setState((had) => ({
+          ...had,
+          error: told(fault),
+          missing: isMissing(fault),
+          loading: false,
+        }));
       });
     return () => giveUp.abort();
   }, [path, count]);
@@ -42,6 +52,9 @@ export function useLoad<T>(path: string | null, every = 0): Loaded<T> {
   return {
     ...state,
     again: useCallback(() => setCount((had) => had + 1), []),
-    put: useCallback((data: T) => setState({ data, error: null, missing: false, loading: false }), []),
+    put: useCallback(
+      (data: T) => setState({ data, error: null, missing: false, loading: false }),
+      [],
+    ),
   };
 }
