@@ -138,7 +138,7 @@ async def pictures() -> None:
                         await shoot(one, "why")
             for dark in (False, True):
                 async with page(browser, found.url, WIDE, dark) as one:
-                    for name in ("monitoring", "routing", "usage"):
+                    for name in ("monitoring",) if dark else ("monitoring", "routing", "usage"):
                         await one.goto(f"{found.url}/{name}")
                         await one.wait_for_load_state("networkidle")
                         if name == "routing":
