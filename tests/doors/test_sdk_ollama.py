@@ -208,9 +208,8 @@ async def test_an_ollama_behind_the_gateway_tells_of_its_models_itself() -> None
     }
     tags = {"models": [{"name": "l:latest", "model": "l:latest", "size": 5, "digest": "abc"}]}
     async with ReplayServer() as upstream:
-        upstream.play(play("openai", HELLO, False))
-        upstream.script[0].body = orjson.dumps(own)
         upstream.answers["/api/tags"] = orjson.dumps(tags)
+        upstream.answers["/api/show"] = orjson.dumps(own)
         tree = provider("ollama", upstream.url, models=[], check="/api/version")
         async with running(settings(providers={"lab": tree})) as gateway, client(gateway) as ask:
             listed = {model.model: model for model in (await ask.list()).models}

@@ -32,7 +32,7 @@ async def _asked_and_left(gateway: Running, body: dict[str, object], wait_s: flo
     port = int(gateway.url.rpartition(":")[2])
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(
-        b"POST /complete HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"POST /complete HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (len(raw), raw)
     )
     await writer.drain()

@@ -26,7 +26,7 @@ async def asked_and_not_read(gateway: Running, stream: bool = True) -> socket.so
     await loop.sock_connect(caller, ("127.0.0.1", int(gateway.url.rpartition(":")[2])))
     await loop.sock_sendall(
         caller,
-        b"POST /complete HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"POST /complete HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (len(raw), raw),
     )
     return caller

@@ -113,10 +113,12 @@ class ReplayServer:
         )
         if request.method != "POST" or request.path == "/api/show":
             told = self.answers.get(request.path, b'{"data": [], "models": []}')
+            status = self.look_status
             if request.method == "POST":
                 # An Ollama is asked what each of its models can do: what the test says of it.
                 self.shown.append(received.body["model"])
-            return web.Response(status=self.look_status, body=told, content_type="application/json")
+                status = status if request.path in self.answers else 404
+            return web.Response(status=status, body=told, content_type="application/json")
         self.received.append(received)
         assert request.transport is not None
         self.connections.add(request.transport.get_extra_info("peername")[1])
