@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.classifier.service import free_port
-from tests.deploy.kept import keeper
+from tests.deploy.kept import keeper, toml
 from tests.deploy.services import process, program, ran
 from tests.replay.server import Play, ReplayServer, openai_stream
 
@@ -88,6 +92,102 @@ async def test_a_stream_comes_through_nginx_token_by_token_and_a_hang_up_goes_th
             long = {"message": "x" * 300_000, "model": "lab/m", "stream": False}
             async with session.post(url + "/complete", json=long) as answer:
                 assert answer.status == 502, "the upstream plays a stream; the body got through"
+
+
+@pytest.mark.slow
+async def test_an_upgrade_of_both_gateways_drops_no_stream_and_refuses_nobody(
+    tmp_path: Path,
+) -> None:
+    """As docs/operations.md has it: out of the balancer, SIGTERM, its end, the new one, back in."""
+    nginx = program("nginx", "nginx-light")
+    port, addresses = free_port(), [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    front = tmp_path / "front"
+    for name in ("front", "gateway-0", "gateway-1"):
+        (tmp_path / name).mkdir()
+    play = Play(openai_stream(*WORDS), chunk=190, delay_s=0.05)
+    ended: list[bytes] = []
+    done = asyncio.Event()
+
+    async def caller(session: aiohttp.ClientSession) -> None:
+        while not done.is_set():
+            async with session.post(
+                f"https://127.0.0.1:{port}/complete", json={"message": "hello", "model": "lab/m"}
+            ) as answer:
+                assert answer.status == 200, await answer.text()
+                ended.append((await answer.read())[-900:])
+
+    async with ReplayServer(play) as upstream:
+        gateways = [
+            await begun(tmp_path / f"gateway-{n}", upstream.url, addresses[n]) for n in (0, 1)
+        ]
+        written = configuration(front, port, f"http://{addresses[0]}")
+        both = written.read_text().replace(
+            f"server {addresses[0]} max_fails=2 fail_timeout=2s;",
+            "".join(f"server {one} max_fails=2 fail_timeout=2s;\n    " for one in addresses),
+        )
+        written.write_text(both)
+        command = (nginx, "-p", str(front), "-c", str(written), "-e", "stderr")
+        try:
+            async with (
+                process(
+                    *command, cwd=front, ready=f"https://127.0.0.1:{port}/readyz", ssl=False
+                ) as (balancer),
+                # A reload of nginx closes idle connections of callers, who then open new ones.
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(ssl=False, force_close=True)
+                ) as session,
+            ):
+                callers = [asyncio.create_task(caller(session)) for _ in range(12)]
+                await asyncio.sleep(1)
+                for number, address in enumerate(addresses):
+                    written.write_text(
+                        both.replace(f"server {address} ", f"server {address} down ")
+                    )
+                    balancer.send_signal(signal.SIGHUP)
+                    await asyncio.sleep(1)
+                    gateways[number].terminate()
+                    async with asyncio.timeout(20):
+                        assert await gateways[number].wait() == 0
+                    gateways[number] = await begun(
+                        tmp_path / f"gateway-{number}", upstream.url, address
+                    )
+                    written.write_text(both)
+                    balancer.send_signal(signal.SIGHUP)
+                    await asyncio.sleep(1)
+                done.set()
+                await asyncio.gather(*callers)
+        finally:
+            for gateway in gateways:
+                gateway.kill()
+                await gateway.wait()
+    assert len(ended) >= 24
+    assert all(b'"finish_reason":"stop"' in end for end in ended)
+
+
+async def begun(folder: Path, upstream: str, address: str) -> asyncio.subprocess.Process:
+    """A gateway at an address, ready."""
+    port = int(address.rpartition(":")[2])
+    (folder / "gateway.toml").write_text(
+        toml(port, upstream) + '[store]\ndatabase = ""\n', encoding="utf-8"
+    )
+    with (folder / "log").open("ab") as log:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", "--config", "gateway.toml"),
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+            stdout=log,
+            stderr=log,
+        )
+    async with asyncio.timeout(40), aiohttp.ClientSession() as session:
+        while True:
+            assert child.returncode is None, (folder / "log").read_text()
+            try:
+                async with session.get(f"http://{address}/readyz") as answer:
+                    if answer.status == 200:
+                        return child
+            except aiohttp.ClientConnectionError:
+                pass
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
