@@ -115,8 +115,9 @@ elseif op == 'claim' then
       redis.call('ZADD', lease, num(now + lease_s), id)
       redis.call('HSET', owners, owner, id)
       redis.call('HSET', key(id), 'status', 'processing', 'owner', owner, 'started_at', num(now))
-      local claims = redis.call('HINCRBY', key(id), 'claims', 1)
-      event(id, claims > 1 and 'restarted' or 'processing', '{}')
+      redis.call('HINCRBY', key(id), 'claims', 1)
+      local before = tonumber(get(id, 'written')[1])
+      event(id, before > 0 and 'restarted' or 'processing', '{}')
       return redis.call('HGETALL', key(id))
     end
     from = from + 1
@@ -150,6 +151,7 @@ elseif op == 'finish' then
 elseif op == 'release' then
   if not mine(ARGV[2], ARGV[3]) then return 0 end
   back(ARGV[2])
+  redis.call('HINCRBY', key(ARGV[2]), 'claims', -1)
   return 1
 elseif op == 'cancel' then
   local id = ARGV[2]

@@ -76,7 +76,7 @@ class Queue(Protocol):
         ...
 
     async def release(self, job_id: str, owner: str) -> bool:
-        """Back to its place in the queue."""
+        """Back to its place in the queue; the claim does not count."""
         ...
 
     async def cancel(self, job_id: str) -> Status | None:

@@ -212,6 +212,9 @@ class Jobs:
                 told = (place.position, now)
                 yield "queued", None, waiting(place)
             await self._bells.heard(job_id, LOOK_S)
+            if self._stop_at:
+                # This process stops; another one tells the rest, from Last-Event-ID on.
+                return
 
     async def _learn_on(self) -> None:
         while True:

@@ -166,7 +166,7 @@ class SqlQueue:
             if not rows:
                 return None
             job = _job(rows[0])
-            kind = "restarted" if job.claims > 1 else "processing"
+            kind = "restarted" if job.written > 1 else "processing"
             yield _event(job.seq, job.written, kind, "{}")
             yield from _count([(job.rank, job.type, -1)])
             return job
@@ -233,7 +233,7 @@ class SqlQueue:
 
         def work() -> Work[bool]:
             rows = yield (
-                f"UPDATE jobs SET {BACK} WHERE {MINE} RETURNING rank, type",
+                f"UPDATE jobs SET {BACK}, claims = claims - 1 WHERE {MINE} RETURNING rank, type",
                 {"id": job_id, "owner": owner, "now": now},
             )
             if rows:

@@ -172,6 +172,11 @@ async def test_what_is_given_back_has_its_old_place(queue: Queue) -> None:
     assert await queue.release(first, "w")
     assert (await queue.position(first), await queue.position(second)) == (1, 2)
     assert not await queue.release(first, "w")
+    again = await queue.claim("w2", 60)
+    assert again is not None
+    assert (again.id, again.claims) == (first, 1)
+    # Whoever reads along learns that what came before is void.
+    assert [one.kind for one in await queue.events(first, 0)] == ["processing", "restarted"]
 
 
 async def test_who_waits_too_long_expires_and_never_runs(queue: Queue) -> None:
