@@ -62,6 +62,32 @@ def rollback() -> int:
     return 0
 
 
+def bench() -> int:
+    """Print what the service costs beside one that answers a constant."""
+    from classifier import bench as measured
+
+    print(measured.table(measured.run()))
+    return 0
+
+
+def data(arguments: Sequence[str]) -> int:
+    """Rebuild the shared labels; exit code 2 if a source cannot be had or is not what it was."""
+    from classifier import data as sources
+    from classifier.evaluate import default_data
+
+    parser = argparse.ArgumentParser(prog="python -m classifier data", description=sources.__doc__)
+    parser.add_argument("--out", type=Path, default=default_data())
+    parser.add_argument("--base", default="", help="where the sources are, instead of their host")
+    chosen = parser.parse_args(arguments)
+    try:
+        for line in sources.rebuild(chosen.out, chosen.base or sources.base(os.environ)):
+            print(line)
+    except sources.DataError as error:
+        print(f"Cannot rebuild the data: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def _mind_the_pin(pinned: bool) -> None:
     if pinned:
         words = "A service that has CLASSIFIER_ARTEFACT set, as here, goes on with that folder."
@@ -82,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     better = commands.add_parser("promote", help="check a candidate's gates and let it serve")
     better.add_argument("candidate", type=Path, help="the folder of a trained artefact")
     better.add_argument("--force", metavar="REASON", default="", help="against the gates; is kept")
+    commands.add_parser("bench", help="measure the service beside one that answers a constant")
+    commands.add_parser("data", help="rebuild the shared labels from their sources", add_help=False)
     commands.add_parser("rollback", help="let the artefact before the last promotion serve")
     return parser
 
@@ -91,12 +119,16 @@ def main(arguments: Sequence[str]) -> int:
 
     Exit code 1: a gate refused. 2: the arguments, the settings or an artefact cannot be used.
     """
-    if arguments[:1] in (["train"], ["evaluate"]):
-        if arguments[0] == "train":
-            from classifier.train import main as command
-        else:
-            from classifier.evaluate import main as command
-        return command(arguments[1:])
+    if arguments[:1] == ["train"]:
+        from classifier.train import main as train
+
+        return train(arguments[1:])
+    if arguments[:1] == ["evaluate"]:
+        from classifier.evaluate import main as evaluate
+
+        return evaluate(arguments[1:])
+    if arguments[:1] == ["data"]:
+        return data(arguments[1:])
     chosen = _parser().parse_args(arguments)
     if chosen.command == "serve":
         serve()
@@ -108,6 +140,8 @@ def main(arguments: Sequence[str]) -> int:
     from classifier.settings import SettingsError
 
     try:
+        if chosen.command == "bench":
+            return bench()
         if chosen.command == "explain":
             return explain(chosen.text, as_json=chosen.json)
         if chosen.command == "promote":

@@ -1,4 +1,4 @@
-"""The HTTP service: POST /classify, POST /complete, GET /healthz, GET /metrics."""
+"""The HTTP service: POST /classify, POST /complete, GET /model, /healthz and /metrics."""
 
 from __future__ import annotations
 
@@ -13,9 +13,18 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from classifier import artefact, explain, monitor, settings
+from classifier import artefact, embedding, explain, monitor, settings
 from classifier.artefact import Artefact, ArtefactError
-from classifier.bodies import EITHER, SINGLE, BadRequest, error_body, parse, wants_explanation
+from classifier.bodies import (
+    EITHER,
+    SINGLE,
+    BadRequest,
+    error_body,
+    parse,
+    wants_explanation,
+    wants_models,
+)
+from classifier.features import extract
 from classifier.settings import Settings
 from classifier.shadow import Decided, Shadow
 from classifier.shelf import ShelfError
@@ -111,19 +120,24 @@ class Service:
             "milliseconds": round(seconds * 1e3, 4),
         }
 
-    async def explain(self, message: str) -> dict[str, Any]:
-        """The answer, and why: the score again and again with parts left out, in a thread."""
+    async def at_length(self, message: str, *, models: bool, why: bool) -> dict[str, Any]:
+        """The answer, with each known model's chance, and with what moved it, found in a thread."""
         model = self.model
         answer = self.classify(message, model)
-        answer["explanation"] = await asyncio.to_thread(explain.explain, model, message)
+        if models:
+            answer["models"] = model.scorer.chances(extract(message, embedding.load()))
+        if why:
+            answer["explanation"] = await asyncio.to_thread(explain.explain, model, message)
         return answer
 
     async def classify_route(self, request: web.Request) -> web.Response:
         """POST /classify: one message, or a batch of messages."""
-        if request.query_string and wants_explanation(request.query):
-            asked = parse(await request.read(), SINGLE)
-            answer = await self.explain(asked.messages[0])
-            return web.Response(body=orjson.dumps(answer), headers=JSON)
+        if request.query_string:
+            models, why = wants_models(request.query), wants_explanation(request.query)
+            if models or why:
+                asked = parse(await request.read(), SINGLE)
+                answer = await self.at_length(asked.messages[0], models=models, why=why)
+                return web.Response(body=orjson.dumps(answer), headers=JSON)
         asked = parse(await request.read(), EITHER)
         if not asked.batch:
             return web.Response(body=orjson.dumps(self.classify(asked.messages[0])), headers=JSON)
@@ -142,6 +156,25 @@ class Service:
         """POST /complete: the same question by its older name; the answer's `model` counts."""
         asked = parse(await request.read(), SINGLE)
         return web.Response(body=orjson.dumps(self.classify(asked.messages[0])), headers=JSON)
+
+    async def model_route(self, _: web.Request) -> web.Response:
+        """GET /model: what a policy needs to know of the model that serves.
+
+        thresholds: 101 scores; the one at place i sends i % of the reference prompts to the strong
+        tier, who score below it.
+        """
+        model = self.model
+        body = {
+            "version": model.version,
+            "default_threshold": model.threshold,
+            "tiers": {"local": self._models["local"], "strong": self._models["strong"]},
+            "thresholds": model.thresholds(),
+            "domains": model.scorer.domains,
+            "experts": model.scorer.experts,
+            "models": model.scorer.models,
+            "prior": model.card.get("prior"),
+        }
+        return web.Response(body=orjson.dumps(body), headers=JSON)
 
     async def health_route(self, _: web.Request) -> web.Response:
         """GET /healthz: what serves. The golden prompts were re-scored when it was loaded.
@@ -171,7 +204,7 @@ class Service:
         return web.Response(body=await asyncio.to_thread(monitor.scrape), headers=EXPOSITION)
 
 
-PATHS = frozenset({"/classify", "/complete", "/healthz", "/metrics"})
+PATHS = frozenset({"/classify", "/complete", "/model", "/healthz", "/metrics"})
 
 
 @web.middleware
@@ -219,11 +252,12 @@ def prepared() -> Service:
 
 
 def build_app(service: Service) -> web.Application:
-    """The application with its four routes."""
+    """The application with its five routes."""
     app = web.Application(middlewares=[in_json], client_max_size=service.settings.largest_body)
     app.cleanup_ctx.append(service.background)
     app.router.add_post("/classify", service.classify_route)
     app.router.add_post("/complete", service.complete_route)
+    app.router.add_get("/model", service.model_route)
     app.router.add_get("/healthz", service.health_route)
     app.router.add_get("/metrics", service.metrics_route)
     return app

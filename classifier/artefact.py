@@ -87,6 +87,13 @@ class Artefact:
         """The tier that the default threshold gives a score: "local" or "strong"."""
         return "local" if score >= self.threshold else "strong"
 
+    def thresholds(self) -> list[float]:
+        """101 scores: below the one at place i lie i % of the reference prompts."""
+        quantiles = np.array(self.card["quantiles"], dtype=float)
+        places = np.linspace(0.0, 1.0, len(quantiles))
+        found: list[float] = np.interp(np.linspace(0.0, 1.0, 101), places, quantiles).tolist()
+        return found
+
     def percentile(self, score: float) -> float:
         """The share, 0..1, of reference prompts whose score is lower."""
         return self.shares(score)

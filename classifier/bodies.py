@@ -89,7 +89,16 @@ def _text(value: object, name: str, *, given: bool) -> None:
 
 def wants_explanation(query: Mapping[str, str]) -> bool:
     """Whether `?explain=true` was asked for; BadRequest for another value."""
-    value = query.get("explain", "false").lower()
+    return _flag(query, "explain")
+
+
+def wants_models(query: Mapping[str, str]) -> bool:
+    """Whether `?models=true` was asked for; BadRequest for another value."""
+    return _flag(query, "models")
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    value = query.get(name, "false").lower()
     if value not in ("true", "false", "1", "0"):
-        raise BadRequest("'explain' must be true or false.", "explain")
+        raise BadRequest(f"'{name}' must be true or false.", name)
     return value in ("true", "1")

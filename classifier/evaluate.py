@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier import artefact, labels, measures, report
+from classifier import artefact, labels, measures, perturb, report
 from classifier.labels import Prompt
 from classifier.measures import shown
 from classifier.scorer import Scorer
@@ -183,29 +183,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{chosen.artefact} {model.version}, held-out prompts only\n")
     result = judge(model.scorer, held, known=known)
     print(table(result))
+    steady = perturb.steadiness(model.scorer, held)
+    print("\n" + perturb.table(steady) + "\n")
     times = latency(model.scorer)
     print("CPU per prompt: " + ", ".join(f"{n} characters {us} µs" for n, us in times.items()))
     place = chosen.report or chosen.artefact.parent / "report.html"
     kept = place.with_name("folds.json")
     folds: dict[str, Any] = {}
     if chosen.folds:
-        folds = _folds(model.card, known, held)
+        folds = _folds(model.card, known, held, chosen.data)
         text = json.dumps({"version": model.version, "figures": folds}, indent=1) + "\n"
         kept.write_text(text, encoding="utf-8")
     elif kept.is_file():
         earlier = json.loads(kept.read_text(encoding="utf-8"))
         folds = earlier["figures"] if earlier["version"] == model.version else {}
     place.write_text(
-        report.page(model.card, result, curves(model.scorer, held), folds, times), encoding="utf-8"
+        report.page(model.card, result, curves(model.scorer, held), folds, times, steady),
+        encoding="utf-8",
     )
     print(f"\n{place} written")
     return 0
 
 
-def _folds(card: dict[str, Any], known: Sequence[Prompt], held: Sequence[Prompt]) -> dict[str, Any]:
+def _folds(
+    card: dict[str, Any], known: Sequence[Prompt], held: Sequence[Prompt], data: Path
+) -> dict[str, Any]:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    from classifier import evaluate_folds
+    from classifier import evaluate_folds, evaluate_models
 
     withheld = [p for p in held if p.benchmark in labels.WITHHELD]
 
@@ -215,8 +220,10 @@ def _folds(card: dict[str, Any], known: Sequence[Prompt], held: Sequence[Prompt]
     with threadpool_limits(limits=1):
         parameters = evaluate_folds.parameters_of(card)
         found = evaluate_folds.run(known, withheld, parameters, tell)
+        many = evaluate_models.run(data, tell)
     print("\n" + evaluate_folds.table(found))
-    return found
+    print("\n" + evaluate_models.table(many))
+    return {**found, "models": many}
 
 
 if __name__ == "__main__":

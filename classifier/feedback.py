@@ -1,7 +1,10 @@
 """The gateway's feedback as labels: `var/feedback.jsonl`, one object a line.
 
-  request_id, prompt, route, tier, model, score, propensity, feedback (good, bad, other_tier),
-  value (0..1 or null), better_model (or null), created
+  request_id, prompt, route, tier, model, score, propensity, feedback (good, bad, other_tier, score
+  or null), value (0..1 or null), better_model (or null), created
+
+What nobody judged, and answers of a tier between the two or of none, teach nothing and are passed
+over.
 
 Only the tier that answered was seen, and it was not chosen at random: an exploring route logs with
 which chance, its propensity. A row counts 1 / propensity, but no more than MOST_WEIGHT times, which
@@ -20,33 +23,38 @@ from classifier.own_labels import MOST_TROUBLES, Kept, LabelsError, Own, Read, j
 
 MOST_WEIGHT = 20.0
 TIERS = ("local", "strong")
-FEEDBACK = ("good", "bad", "other_tier")
+FEEDBACK = ("good", "bad", "other_tier", "score")
 
 
 def read(path: Path) -> Read:
     """The prompts that callers judged; LabelsError names lines that do not fit."""
     if not path.is_file():
         raise LabelsError(f"{path} is not there: no feedback was exported yet.")
-    kept, troubles, rows = Kept(), list[str](), 0
+    kept, troubles, rows, used = Kept(), list[str](), 0, 0
     for line, row in json_lines(path):
         rows += 1
         try:
             if isinstance(row, LabelsError):
                 raise row
-            kept.add(judged(dict(row)))
+            own = judged(dict(row))
+            if own is not None:
+                kept.add(own)
+                used += 1
         except LabelsError as error:
             troubles.append(f"line {line}: {error}")
             if len(troubles) >= MOST_TROUBLES:
                 break
     if troubles:
         raise LabelsError(f"{path.name}: " + "; ".join(troubles))
-    if not rows:
-        raise LabelsError(f"{path.name} has no rows.")
+    if not used:
+        raise LabelsError(f"{path.name}: nobody said anything of any of its {rows:,} answers.")
     return Read(kept.prompts(), rows, kept.duplicates, kept.distinct)
 
 
-def judged(row: dict[str, Any]) -> Own:
-    """One line as a prompt with the score of the tier that answered; LabelsError names the field.
+def judged(row: dict[str, Any]) -> Own | None:
+    """One line as a prompt with the score of the tier that answered; None if it teaches nothing.
+
+    LabelsError names the field that does not fit.
 
     `other_tier` says that the other one should have answered: of a local answer that it was not
     good enough and a strong one would be; of a strong answer that a local one would have done.
@@ -54,11 +62,13 @@ def judged(row: dict[str, Any]) -> Own:
     text, tier = row.get("prompt"), row.get("tier")
     if not isinstance(text, str) or not text.strip():
         raise LabelsError("'prompt' is missing or empty; were prompts captured?")
-    if tier not in TIERS:
-        raise LabelsError(f"'tier' is {str(tier)[:40]!r}; known: {', '.join(TIERS)}")
+    if tier is not None and not isinstance(tier, str):
+        raise LabelsError("'tier' is no name")
     feedback = row.get("feedback")
-    if feedback is None and row.get("value") is None:
-        raise LabelsError("neither 'feedback' nor 'value'")
+    if tier not in TIERS or (feedback is None and row.get("value") is None):
+        return None
+    if feedback == "score" and row.get("value") is None:
+        raise LabelsError("'feedback' is score, and 'value' is missing")
     if feedback is not None and feedback not in FEEDBACK:
         raise LabelsError(f"'feedback' is {str(feedback)[:40]!r}; known: {', '.join(FEEDBACK)}")
     own = Own(text, group_of(text), weight=_weight(row.get("propensity")))

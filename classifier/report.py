@@ -31,8 +31,11 @@ def page(
     curves: Mapping[str, Mapping[str, Sequence[float]]],
     folds: Mapping[str, Mapping[str, Any]],
     times: Mapping[str, float],
+    steady: Mapping[str, Any],
 ) -> str:
     """The whole page. `folds` may be empty; the page then says how to fill it."""
+    many = folds.get("models", {})
+    folds = {name: sets for name, sets in folds.items() if name != "models"}
     size = sum(int(row["bytes"]) for row in card["files"].values())
     plots = "".join(_plot(name, lines) for name, lines in curves.items())
     cpu = ", ".join(f"{us:g} µs for {n} characters" for n, us in times.items())
@@ -50,7 +53,10 @@ The oracle knows both answers. MT-Bench is not in the data, so there is no figur
 <p>Across: share of prompts to the strong tier. Up: mean score. Dashes: random at the same share,
 from always-local to always-strong.</p>
 {plots}
+{_steady(steady)}
 {_protocols(folds)}
+{_models(many)}
+{_chosen(card)}
 </body></html>
 """
 
@@ -94,7 +100,7 @@ def _protocols(folds: Mapping[str, Mapping[str, Any]]) -> str:
     titles = {
         "folds": "Five folds: every kind of work known",
         "left out": "A family of benchmarks left out",
-        "labels": "GSM8K: without a label of its own, and with 150",
+        "labels": "Learning curve: labels of a new domain, upon a prior without it, and alone",
     }
     parts = []
     names = ("apgr", "cpt50", "cpt80", "auc", "calibration_error", "calibration_floor")
@@ -115,6 +121,52 @@ def _protocols(folds: Mapping[str, Mapping[str, Any]]) -> str:
         "ECE of chance: what a perfectly calibrated score would show with so few prompts.</p>"
     )
     return "".join(parts)
+
+
+def _steady(steady: Mapping[str, Any]) -> str:
+    if not steady:
+        return ""
+    rows = []
+    for name, row in steady.items():
+        low, high = row["interval"]
+        share = shown(row["unchanged"], ".1%")
+        cells = [f"{row['prompts']:,}", share, f"{low:.1%} to {high:.1%}"]
+        rows.append(_row(name, cells, row["unchanged"] is not None and row["unchanged"] < 0.88))
+    heads = ["change", "prompts", "decisions unchanged at 50 % strong", "95 %"]
+    return "<h2>The same prompts said otherwise</h2>" + _table(heads, rows)
+
+
+def _models(many: Mapping[str, Any]) -> str:
+    if not many:
+        return ""
+    rows = []
+    for name, row in many.items():
+        low, high = row["router less zero"]
+        ours, task = row["router"], row["known task"]
+        cells = [
+            f"{row['prompts']:,}",
+            f"{row['models']}",
+            f"{row['zero']:.3f}",
+            f"{ours['aiq']:.3f}",
+            f"{low:+.3f} to {high:+.3f}",
+            shown(ours["qnc"], ".2f"),
+            f"{task['aiq']:.3f}",
+            shown(task["qnc"], ".2f"),
+            f"{row['oracle']['aiq']:.3f}",
+        ]
+        rows.append(_row(name, cells, ours["aiq"] < max(row["zero"], task["aiq"])))
+    heads = "set,prompts,models,zero router,AIQ,less zero 95 %,QNC,known task,its QNC,oracle"
+    return (
+        "<h2>Choosing one of many models</h2>"
+        + _table(heads.split(","), rows)
+        + "<p>AIQ: area under the hull of cost and quality. QNC: cost to match the best single "
+        "model, as a part of its cost; a dash where it is never matched. RouterBench by its true "
+        "prices, Open LLM by billions of parameters; the latter trains nothing that ships.</p>"
+    )
+
+
+def _chosen(card: Mapping[str, Any]) -> str:
+    return f"<h2>What was chosen how</h2><p>{escape(str(card.get('looked_at', '')))}</p>"
 
 
 def _plot(name: str, lines: Mapping[str, Sequence[float]]) -> str:

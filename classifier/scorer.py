@@ -74,8 +74,8 @@ class Scorer:
         if self._heads.shape[1] != len(self._mean) + embedding.table.shape[1]:
             raise ValueError("the heads do not fit the features")
         self._surfaces = len(self._mean)
-        self._kinds = [str(name) for name in arrays["domains"]]
-        self._experts = [str(name) for name in arrays["experts"]]
+        self._kinds = self.domains = [str(name) for name in arrays["domains"]]
+        self._experts = self.experts = [str(name) for name in arrays["experts"]]
         count = len(self._experts)
         # Rows of the heads: near, far, length, kinds of work, experts, gate.
         self._kinds_at = slice(3, 3 + len(self._kinds))

@@ -203,3 +203,39 @@ async def test_health_names_what_serves(client: aiohttp.ClientSession, shipped: 
     assert body["golden"] == "ok"
     assert body["version"] == shipped.version
     assert body["sha256"] == shipped.digest
+
+
+async def test_the_chance_of_each_known_model_comes_if_asked_for(
+    client: aiohttp.ClientSession,
+) -> None:
+    answer = await ask(client, {"message": "Name three colours."}, "/classify?models=true")
+    assert all(0 <= chance <= 1 for chance in answer["models"].values())
+    assert "gpt-4-1106-preview" in answer["models"]
+    assert set(answer) == FIELDS | {"models"}
+    async with client.post("/classify?models=some", json={"message": "Hi"}) as response:
+        assert response.status == 400
+        assert (await response.json())["error"]["param"] == "models"
+
+
+async def test_both_tiers_have_a_chance_and_the_answer_a_length(
+    client: aiohttp.ClientSession,
+) -> None:
+    short = await ask(client, {"message": "Name three colours."})
+    long = await ask(client, {"message": "Write a detailed essay on the causes of inflation."})
+    assert short["tiers"]["local"] == short["score"]
+    assert short["tiers"]["strong"] == pytest.approx(min(max(short["score"] + short["gain"], 0), 1))
+    assert 1 <= short["length"] < long["length"]
+    assert 0 <= short["sure"] <= 1
+    assert short["ood"] is short["out_of_distribution"]
+
+
+async def test_a_policy_can_read_the_thresholds(
+    client: aiohttp.ClientSession, shipped: Artefact
+) -> None:
+    async with client.get("/model") as response:
+        model = await response.json()
+    assert model["version"] == shipped.version
+    assert model["thresholds"] == sorted(model["thresholds"])
+    assert len(model["thresholds"]) == 101
+    assert shipped.percentile(model["thresholds"][30]) == pytest.approx(0.3, abs=0.02)
+    assert set(model["domains"]) == set(DOMAINS)

@@ -36,12 +36,16 @@ def test_each_protocol_has_figures(monkeypatch: pytest.MonkeyPatch) -> None:
         fits.append({p.group for p in rows})
         return fit(rows, x, parameters, tell)
 
-    def watched_figures(rows: Sequence[Prompt], score: Floats) -> dict[str, Any]:
+    def watched_figures(
+        rows: Sequence[Prompt], score: Floats, order: Floats | None = None
+    ) -> dict[str, Any]:
         judged.append({p.group for p in rows})
-        return figures(rows, score)
+        return figures(rows, score, order)
 
     monkeypatch.setattr(evaluate_folds, "DRAWS", 1)
-    monkeypatch.setattr(evaluate_folds, "NEW_LABELS", 20)
+    monkeypatch.setattr(evaluate_folds, "CUTS", (2,))
+    monkeypatch.setattr(evaluate_folds, "NEW_LABELS", (20,))
+    monkeypatch.setattr(evaluate_folds, "FEWEST_LEFT", 30)
     monkeypatch.setattr(evaluate_folds, "FAMILIES", {"maths": frozenset({"math"})})
     monkeypatch.setattr(model, "fit", watched_fit)
     monkeypatch.setattr(evaluate_folds, "figures", watched_figures)
@@ -54,8 +58,11 @@ def test_each_protocol_has_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     # The fold fits come first; after them each judgement follows a fit of its own.
     family_fit, family_judged = fits[model.FOLDS], judged[len(found["folds"])]
     assert not family_fit & family_judged
-    for learnt, seen in zip(fits[model.FOLDS + 1 :], judged[-2:], strict=True):
-        assert not learnt & seen
+    (prior,) = fits[model.FOLDS + 1 :]
+    assert len(judged[-3:]) == len(found["labels"]) == 3
+    for seen in judged[-3:]:
+        assert seen == judged[-1], "all sizes are judged on the same prompts"
+        assert not prior & seen
     assert "APGR" in evaluate_folds.table(found)
 
 

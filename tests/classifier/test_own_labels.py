@@ -199,6 +199,7 @@ def told(**entries: object) -> dict[str, Any]:
         (told(feedback="bad", tier="strong", propensity=0.25), None, 0.0, 4.0),
         (told(value=0.4), 0.4, None, 1.0),
         (told(feedback=None, value=0.4), 0.4, None, 1.0),
+        (told(feedback="score", value=0.4), 0.4, None, 1.0),
         (told(feedback="other_tier"), 0.0, 1.0, 1.0),
         (told(feedback="other_tier", tier="strong"), 1.0, 1.0, 1.0),
         (told(propensity=0.001), 1.0, None, feedback.MOST_WEIGHT),
@@ -208,6 +209,7 @@ def test_feedback_labels_the_tier_that_answered(
     row: dict[str, Any], small: float | None, strong: float | None, weight: float
 ) -> None:
     own = feedback.judged(row)
+    assert own is not None
     assert (own.small, own.strong, own.weight) == (small, strong, weight)
 
 
@@ -215,9 +217,9 @@ def test_feedback_labels_the_tier_that_answered(
     ("row", "words"),
     [
         (told(prompt=None), "'prompt' is missing"),
-        (told(tier="middle"), "'tier' is 'middle'"),
+        (told(tier=7), "'tier' is no name"),
         (told(feedback="fine"), "'feedback' is 'fine'"),
-        (told(feedback=None), "neither 'feedback' nor 'value'"),
+        (told(feedback="score"), "'value' is missing"),
         (told(propensity=0), "'propensity' is 0"),
         (told(propensity=2), "'propensity' is 2"),
         (told(value="much"), "'value' is 'much'"),
@@ -226,6 +228,13 @@ def test_feedback_labels_the_tier_that_answered(
 def test_feedback_that_does_not_fit_is_named(row: dict[str, Any], words: str) -> None:
     with pytest.raises(LabelsError, match=words):
         feedback.judged(row)
+
+
+@pytest.mark.parametrize("row", [told(feedback=None), told(tier=None), told(tier="middle")])
+def test_what_nobody_judged_teaches_nothing(row: dict[str, Any], tmp_path: Path) -> None:
+    assert feedback.judged(row) is None
+    with pytest.raises(LabelsError, match="nobody said anything of any of its 1 answers"):
+        feedback.read(as_lines(tmp_path / "feedback.jsonl", [row]))
 
 
 def test_feedback_that_was_never_exported_is_said_so(tmp_path: Path) -> None:

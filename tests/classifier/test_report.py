@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from classifier import evaluate, labels, measures, report
+from classifier import evaluate, labels, measures, perturb, report
 from classifier.artefact import Artefact
 
 
@@ -14,7 +14,9 @@ def figures(shipped: Artefact) -> str:
     prompts = labels.own()
     held = evaluate.judge(shipped.scorer, prompts, known=prompts)
     curves = evaluate.curves(shipped.scorer, prompts)
-    return report.page(shipped.card, held, curves, {}, {"60": 100.0})
+    return report.page(
+        shipped.card, held, curves, {}, {"60": 100.0}, perturb.steadiness(shipped.scorer, prompts)
+    )
 
 
 def test_the_page_is_well_formed_and_fetches_nothing(shipped: Artefact) -> None:
@@ -42,7 +44,7 @@ def test_a_row_that_a_plain_baseline_wins_is_marked(shipped: Artefact) -> None:
                 **dict.fromkeys(("task_mean", "random", "oracle"), plain),
             }
         }
-        return report.page(shipped.card, held, {}, {}, {})
+        return report.page(shipped.card, held, {}, {}, {}, {})
 
     assert 'class="lost"' in row(0.6, 0.7)
     assert 'class="lost"' in row(0.4, 0.3)
