@@ -6,9 +6,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
+BEFORE := $(VENV)/before
+CLIENTS := tests/clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format train evaluate promote rollback smoke faults bench lock clean
+.PHONY: help install run test check format train evaluate promote rollback smoke faults bench lock clean \
+	web page test-web test-clients test-cluster screenshots data label prices bench-peers soak audit
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,11 +26,47 @@ $(STAMP): requirements/all.txt requirements/no-deps.txt requirements/bootstrap.t
 
 install: $(STAMP) ## Make the environment (run and test do it by themselves)
 
-run: $(STAMP) ## Start classifier, local model and gateway; ask at http://127.0.0.1:8080
+run: $(STAMP) page ## Start classifier, local model and gateway; ask at http://127.0.0.1:8080
 	@exec $(BIN)/python -m deploy.up
 
-test: $(STAMP) ## Run all tests, on real parts
+test: $(STAMP) page $(BEFORE) ## Run all tests, on real parts
 	$(BIN)/python -m pytest
+	PYTHONPATH=$(BEFORE) $(BIN)/python -m pytest -q -p no:cacheprovider tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py
+
+# The vendors' Python clients as they were one major version ago.
+$(BEFORE): requirements/before.txt | $(STAMP)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps --target $@.new -r requirements/before.txt
+	@rm -rf $@ && mv $@.new $@ && touch $@
+
+web: web/dist/index.html ## Build the page
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	cd web && npm ci --silent --no-fund --no-audit
+	@touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public web/build web/index.html web/vite.config.ts web/tsconfig.json -type f 2>/dev/null)
+	cd web && npm run --silent build
+	@touch $@
+
+# The gateway runs without the page, so a machine without npm loses only that.
+page:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web || echo "the page was not built; the gateway runs without it"; else echo "no npm here: the gateway runs without its page"; fi
+
+test-web: web/node_modules/.package-lock.json ## Test the page's parts; its pages in a browser are part of make test
+	cd web && npm run --silent check && npm test --silent
+
+$(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
+	cd $(CLIENTS) && npm ci --silent --ignore-scripts --no-fund --no-audit
+	@touch $@
+
+test-clients: $(STAMP) $(CLIENTS)/node_modules/.package-lock.json ## Test the doors with the vendors' JavaScript clients
+	$(BIN)/python -m pytest $(CLIENTS)/check_js.py
+
+test-cluster: $(STAMP) ## Test several gateways over one Redis and one PostgreSQL, and what is killed under them
+	$(BIN)/python -m pytest tests/cluster
+
+screenshots: $(STAMP) web ## Make the README's pictures from the running system
+	$(BIN)/python -m tests.web.screenshots
 
 check: $(STAMP) ## Lint, types, import rules
 	$(BIN)/ruff check .
@@ -39,8 +78,12 @@ format: $(STAMP) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-train: $(STAMP) ## Train the classifier; writes models/
-	$(BIN)/python -m classifier.train
+# Own labels and feedback: make train DATA=labels.jsonl FEEDBACK=var/feedback.jsonl
+train: $(STAMP) ## Train the classifier (DATA=file and FEEDBACK=file train on your own labels)
+	$(BIN)/python -m classifier.train $(foreach file,$(DATA),--labels $(file)) $(foreach file,$(FEEDBACK),--feedback $(file))
+
+data: $(STAMP) ## Rebuild the table of public labels that training starts from
+	$(BIN)/python -m classifier.data
 
 evaluate: $(STAMP) ## Score the trained classifier on held-out prompts
 	$(BIN)/python -m classifier.evaluate
@@ -59,15 +102,26 @@ smoke: $(STAMP) ## Ask the running gateway and show each chunk as it comes
 faults: $(STAMP) ## Play every upstream fault at three doors; writes docs/faults.md
 	$(BIN)/python -m tests.faults
 
+bench-peers: $(STAMP) ## Measure beside LiteLLM, Portkey and TensorZero; writes bench/PEERS.md
+	$(BIN)/python -m bench.peers
+
+prices: $(STAMP) ## A new dated price table from FROM=file or address
+	$(BIN)/python -m gateway.ledger.prices refresh --from $(FROM)
+
+# Needs the advisories' address, so it is not part of make check.
+audit: $(STAMP) ## Look for known faults in the locked dependencies
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/run.txt
+
 bench: $(STAMP) ## CPU, latency and memory beside a bare proxy and nginx; writes bench/README.md
 	$(BIN)/python -m bench
 
 lock: $(STAMP) ## Resolve the dependencies again and write requirements/
 	$(UV) $(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(UV) $(COMPILE) --no-deps requirements/no-deps.in -o requirements/no-deps.txt
+	$(UV) $(COMPILE) --no-deps requirements/before.in -o requirements/before.txt
 	$(UV) $(COMPILE) --extra local --extra postgres --extra otel --extra train --extra dev --extra clients pyproject.toml -o requirements/all.txt
 	$(UV) $(COMPILE) --extra local --extra postgres --extra otel pyproject.toml -c requirements/all.txt -o requirements/run.txt
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 clean: ## Remove the environment and what the service wrote
-	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) var web/node_modules web/dist $(CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
