@@ -28,6 +28,7 @@ Read = Callable[[], tuple[Settings, Environment]]
 AT_START = (
     ("server", ("host", "port", "body_limit", "drain_s")),
     ("store", ("database", "redis", "secret_key")),
+    ("jobs", ("queue",)),
     ("web", ("dist", "orphan_s", "kept_s", "kept_bytes")),
     ("log", ("debug", "format", "folder", "file_mb", "files")),
 )
