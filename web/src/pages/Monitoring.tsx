@@ -92,7 +92,7 @@ function Live({ now }: { now: Snapshot }) {
         <Figure
           name="First token"
           value={ms(first.p50)}
-          under={`p95 ${ms(first.p95)} · p99 ${ms(first.p99)}`}
+          under={<Tails p95={first.p95} p99={first.p99} />}
         />
         <Figure
           name="Errors"
@@ -183,6 +183,14 @@ function Live({ now }: { now: Snapshot }) {
           </div>
         </Panel>
       )}
+    </>
+  );
+}
+
+function Tails({ p95, p99 }: { p95: number | null; p99: number | null }) {
+  return (
+    <>
+      <span className="tail">p95 {ms(p95)}</span> <span className="tail">p99 {ms(p99)}</span>
     </>
   );
 }

@@ -21,6 +21,7 @@ interface Props {
 const HEIGHT = 150;
 /** What the feed keeps. */
 const SPAN_S = 600;
+const LEAST_S = 150;
 
 export function Chart({ label, lines, data, say }: Props) {
   const host = useRef<HTMLDivElement>(null);
@@ -75,7 +76,9 @@ function options(box: HTMLElement, lines: Line[], say: (value: number) => string
     cursor: { y: false, points: { size: 6 } },
     legend: { show: false },
     scales: {
-      x: { range: (_, _low, high) => [high - SPAN_S, high] },
+      x: {
+        range: (_, low, high) => [Math.max(high - SPAN_S, Math.min(low, high - LEAST_S)), high],
+      },
       y: { range: (_, _low, high) => [0, high > 0 ? high * 1.15 : 1] },
     },
     axes: [
