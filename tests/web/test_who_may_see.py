@@ -38,6 +38,15 @@ async def test_a_link_signs_in_and_its_token_leaves_the_address_at_once() -> Non
         await expect(site.page.get_by_label("App code or admin token")).to_be_visible()
 
 
+async def test_a_link_that_is_pasted_where_the_page_stands_already_signs_in_too() -> None:
+    async with a_site() as site:
+        await site.ready()
+        assert not set(OPERATORS) & set(await pages_of(site.page))
+        await site.page.evaluate("(token) => { location.hash = `#token=${token}`; }", TOKEN)
+        await expect(site.page.get_by_role("link", name="Settings")).to_be_visible()
+        assert site.page.url == site.line.url + "/"
+
+
 async def test_without_a_token_a_gateway_that_asks_for_one_shows_its_door_alone() -> None:
     async with a_site(access={"open": False, "admin_token": TOKEN}) as site:
         await site.open("/monitoring")

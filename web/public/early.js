@@ -7,12 +7,29 @@
   } catch (refused) {
     // Storage may be forbidden; then the system's theme holds.
   }
-  var found = /^#token=(.+)$/.exec(location.hash);
-  if (!found) return;
-  history.replaceState(null, "", location.pathname + location.search);
-  try {
-    sessionStorage.setItem("pointsman.token", decodeURIComponent(found[1]));
-  } catch (refused) {
-    window.pointsmanToken = decodeURIComponent(found[1]);
+
+  function take() {
+    var found = /^#token=(.+)$/.exec(location.hash);
+    if (!found) return false;
+    history.replaceState(null, "", location.pathname + location.search);
+    var token = found[1];
+    try {
+      token = decodeURIComponent(token);
+    } catch (malformed) {
+      // It is taken as it stands, and refused.
+    }
+    try {
+      sessionStorage.setItem("pointsman.token", token);
+      return true;
+    } catch (refused) {
+      window.pointsmanToken = token;
+      return false;
+    }
   }
+
+  take();
+  // A link that is pasted into a tab where the page stands already loads nothing by itself.
+  addEventListener("hashchange", function () {
+    if (take()) location.reload();
+  });
 })();
