@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.asyncio import Redis
 
+from gateway import slow_heads
 from gateway.accounts.accounts import Accounts
 from gateway.accounts.board import Board
 from gateway.accounts.codebook import CodeBook
@@ -185,7 +186,7 @@ def build_app(
 def build_runner(app: web.Application, settings: Settings) -> web.AppRunner:
     """The production runner. Without handler_cancellation a caller who hangs up would leave his
     upstream streaming to nobody (STACK 3)."""
-    return web.AppRunner(
+    runner = web.AppRunner(
         app,
         handler_cancellation=True,
         access_log=None,
@@ -193,6 +194,16 @@ def build_runner(app: web.Application, settings: Settings) -> web.AppRunner:
         # aiohttp waits this long twice before it cancels a handler (STACK 1).
         shutdown_timeout=settings.server.drain_s / 2,
     )
+
+    async def heads(app: web.Application) -> AsyncGenerator[None, None]:
+        limit = slow_heads.watch(runner, lambda: app[SERVICES].settings.server.head_s)
+        watching = asyncio.create_task(limit)
+        yield
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    app.cleanup_ctx.append(heads)
+    return runner
 
 
 def _services(

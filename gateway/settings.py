@@ -67,6 +67,10 @@ class Server(_Section):
     """How late the process may be before it turns requests away (503)."""
     max_messages: int = Field(default=5000, ge=1)
     """Messages of one request."""
+    head_s: Seconds = 30
+    """How long a new connection may take to send the head of its first request."""
+    body_s: Seconds = 60
+    """How long a caller may take to send a request's body."""
     drain_s: Seconds = 20
     """How long open streams may go on after SIGTERM."""
 

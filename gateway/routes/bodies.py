@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 from aiohttp import web
 
 from chat.errors import BadRequest
 from chat.request import Json
+from gateway.services import SERVICES
 
 JSON_TYPES = frozenset(
     (
@@ -22,15 +25,32 @@ JSON_TYPES = frozenset(
 
 
 async def read_json(request: web.Request) -> Json:
-    """The body as JSON. Raises BadRequest: 400 for what is no JSON, 415 for another type."""
+    """The body as JSON. Raises BadRequest: 400 for what is no JSON, 408 for what comes too
+    slowly, 415 for another type."""
     content_type = request.headers.get("Content-Type", "")
     if content_type != "application/json":
         _check_type(content_type)
-    raw = await request.read()
+    raw = await read(request)
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as fault:
         raise BadRequest(_why(raw, fault), code="invalid_json") from None
+
+
+async def read(request: web.Request) -> bytes:
+    """The body's bytes. Raises BadRequest with 408 when they take longer than server.body_s."""
+    if request.content.is_eof():
+        return await request.read()
+    limit = request.app[SERVICES].settings.server.body_s
+    try:
+        async with asyncio.timeout(limit):
+            return await request.read()
+    except TimeoutError:
+        failure = BadRequest(
+            f"The body did not come within {limit:g} s.", param="body", code="request_timeout"
+        )
+        failure.status = 408
+        raise failure from None
 
 
 def _check_type(content_type: str) -> None:

@@ -21,6 +21,7 @@ from gateway.jobs.job import STATES, Job, Search
 from gateway.jobs.question import DIALECTS
 from gateway.jobs.service import Asking, shown
 from gateway.middleware import CALLER
+from gateway.routes import bodies
 from gateway.routes.bodies import read_json
 from gateway.routes.chat import fallbacks_in
 from gateway.routes.listing import target_of
@@ -233,7 +234,7 @@ async def _items(request: web.Request) -> list[Json]:
             reading.bad("requests", f"must be a list, not {reading.kind_of(whole)}.")
         return whole
     found: list[Json] = []
-    for line in (await request.read()).splitlines():
+    for line in (await bodies.read(request)).splitlines():
         if not line.strip():
             continue
         try:
