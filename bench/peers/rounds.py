@@ -65,7 +65,7 @@ def plan(quick: bool, subjects: tuple[str, ...], rounds: int) -> Plan:
         return max(least, round(full * part))
 
     phases = [
-        Phase(f"callers {callers}", "oneshot", count(full), callers, warmup=100)
+        Phase(f"callers {callers}", "oneshot", count(full), callers, warmup=500)
         for callers, full in zip(CALLERS, (1500, 5000, 5000), strict=True)
     ]
     phases += [
