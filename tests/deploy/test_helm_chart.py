@@ -163,6 +163,16 @@ def test_services_pods_and_monitors_find_each_other() -> None:
     assert {"name": "CLASSIFIER_URL", "value": address} in container("-gateway")["env"]
 
 
+def test_a_monitor_shows_the_token_that_metrics_ask_for() -> None:
+    given = {"existingSecret": "keys", "monitoring": {"withToken": True}}
+    (endpoint,) = one("ServiceMonitor", "-gateway", given)["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"] == {"name": "keys", "key": "METRICS_TOKEN"}
+    (other,) = one("ServiceMonitor", "-classifier", given)["spec"]["endpoints"]
+    assert "authorization" not in other
+    with pytest.raises(helm_python.HelmError, match="METRICS_TOKEN"):
+        rendered({"monitoring": {"withToken": True}})
+
+
 def test_the_rules_of_the_cluster_are_those_that_are_tested() -> None:
     rules = CHART.parents[1] / "prometheus" / "rules" / "pointsman.yml"
     assert one("PrometheusRule", "")["spec"] == yaml.safe_load(rules.read_text())
