@@ -16,6 +16,7 @@ Counters live in files that all workers share and outlive the one who counted.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import gc
 import os
 import shutil
@@ -29,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
+PREFIX = "pointsman-metrics-"
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 PR_SET_PDEATHSIG = 1  # prctl(2)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -46,10 +48,35 @@ def share_metrics() -> Path:
     """A fresh folder for the workers' counters, in memory where that can be. To be called before
     prometheus_client is first imported: it decides then where it counts."""
     memory = Path("/dev/shm")  # noqa: S108
-    parent = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
-    folder = tempfile.mkdtemp(prefix="pointsman-metrics-", dir=parent)
-    os.environ[METRICS] = folder
-    return Path(folder)
+    parent = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    _sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    _lock(folder)
+    os.environ[METRICS] = str(folder)
+    return folder
+
+
+def _sweep(parent: Path) -> None:
+    """Removes what keepers left who were killed: nobody holds the lock of their folder."""
+    # One without a lock is just being made.
+    for folder in [lock.parent for lock in parent.glob(f"{PREFIX}*/lock")]:
+        try:
+            held = _lock(folder)
+        except OSError:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def _lock(folder: Path) -> int:
+    """Held for as long as this process, or one of its workers, lives. Raises OSError."""
+    held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise
+    return held
 
 
 def reserve(host: str, port: int) -> socket.socket:

@@ -98,6 +98,13 @@ def children(pid: int) -> set[int]:
     return {int(one) for one in listed}
 
 
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 async def until(true: Callable[[], bool], what: str) -> None:
     async with asyncio.timeout(30):
         while not true():

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.deploy.kept import ROOT, asked, children, keeper, rows, sample, toml, until
+from tests.deploy.kept import ROOT, alive, asked, children, keeper, rows, sample, toml, until
 from tests.replay.server import Play, ReplayServer, openai_body, openai_stream
 
 WORDS = [f"w{n} " for n in range(40)]
@@ -122,13 +122,40 @@ async def test_a_killed_keeper_leaves_no_worker_behind(tmp_path: Path) -> None:
         child.kill()
         await child.wait()
 
-        def gone(pid: int) -> bool:
-            try:
-                return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-            except OSError:
-                return True
+        await until(lambda: not any(alive(pid) for pid in pids), "all workers ended")
 
-        await until(lambda: all(gone(pid) for pid in pids), "all workers ended")
+
+async def test_counters_that_a_killed_keeper_left_are_swept_and_those_of_the_living_stay(
+    tmp_path: Path,
+) -> None:
+    def folders() -> set[str]:
+        return {one for one in os.listdir("/dev/shm") if one.startswith("pointsman-metrics-")}
+
+    def of(child: asyncio.subprocess.Process) -> set[str]:
+        """Named in the environment that the keeper has given to its workers."""
+        found = set()
+        for pid in children(child.pid):
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                parts = os.readlink(f"/proc/{pid}/fd/{fd}").split("/")
+                found |= {part for part in parts if part.startswith("pointsman-metrics-")}
+        return found
+
+    for name in ("killed", "first", "second"):
+        (tmp_path / name).mkdir()
+    async with ReplayServer() as upstream:
+        async with keeper(tmp_path / "killed", upstream.url) as (child, _):
+            left = of(child)
+            pids = children(child.pid)
+            child.kill()
+            await child.wait()
+            await until(lambda: not any(alive(pid) for pid in pids), "all workers ended")
+        assert len(left) == 1
+        assert left <= folders()
+        async with keeper(tmp_path / "first", upstream.url) as (first, _):
+            assert not left & folders()
+            mine = of(first)
+            async with keeper(tmp_path / "second", upstream.url):
+                assert mine <= folders()
 
 
 async def test_a_wrong_setting_and_a_taken_port_are_told_once(tmp_path: Path) -> None:
