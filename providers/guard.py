@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from dialects.addresses import is_public
+
 RESOLVE_S = 5.0
 MAX_URL = 2048
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
-"""IPv4 behind a translator: what is private there is private here (RFC 6052)."""
 
 
 class RefusedAddressError(ValueError):
@@ -99,16 +98,3 @@ def _allowed(address: str, port: int, allow: Sequence[str]) -> bool:
         if ip.version == network.version and ip in network:
             return True
     return False
-
-
-def is_public(ip: IpAddress) -> bool:
-    """Also of the IPv4 address that an IPv6 one carries in itself."""
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if inner is None and ip in NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is None and ip.teredo is not None:
-            return False
-        if inner is not None:
-            return is_public(inner)
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified

@@ -16,6 +16,7 @@ from chat.request import (
     ToolCall,
     ToolResult,
 )
+from dialects.addresses import public_url
 from dialects.anthropic.words import IMAGE_TYPES, NAME
 from dialects.images import is_base64
 from dialects.reading import (
@@ -215,10 +216,7 @@ def _titled(title: str | None, words: str) -> str:
 
 
 def _address(source: Mapping[str, Json], where: str) -> str:
-    url = text(source, "url", where)
-    if not url.startswith(("https://", "http://")):
-        bad(f"{where}url", "must begin with https:// or http://.")
-    return url
+    return public_url(text(source, "url", where), f"{where}url")
 
 
 def _base64(source: Mapping[str, Json], where: str) -> str:

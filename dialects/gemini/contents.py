@@ -19,6 +19,7 @@ from chat.request import (
     ToolResult,
 )
 from dialects import reading
+from dialects.addresses import public_url
 from dialects.call_ids import new_id
 from dialects.gemini.build import NAME, RAW_PART, RAW_RESPONSE, SIBLINGS
 from dialects.gemini.media import type_of_url
@@ -185,13 +186,23 @@ def _inline(blob: dict[str, Json], path: str, beside: Mapping[str, Json] | None)
 
 
 def _linked(link: dict[str, Json], path: str, beside: Mapping[str, Json] | None) -> Image | File:
-    url = reading.text(link, "fileUri", path)
+    url = _uri(reading.text(link, "fileUri", path), path + "fileUri")
     told = reading.optional_text(link, "mimeType", path)
     media_type = told or type_of_url(url)
     kind = _kind(media_type, path) if media_type else "document"
     if kind == "image":
         return Image(media_type=media_type, url=url, opaque=beside)
     return File(kind, media_type=told, url=url, opaque=beside)
+
+
+def _uri(url: str, where: str) -> str:
+    """A name of Google's own files has no scheme, or gs:."""
+    scheme = url.partition(":")[0].lower() if ":" in url else ""
+    if scheme in ("http", "https"):
+        return public_url(url, where)
+    if scheme not in ("", "gs"):
+        reading.bad(where, "must begin with https:// or gs://, or be a file's name.")
+    return url
 
 
 def _kind(media_type: str, path: str) -> Literal["image", "audio", "document"]:

@@ -16,6 +16,7 @@ from chat.request import (
     ToolResult,
 )
 from dialects import reading
+from dialects.addresses import public_url
 from dialects.images import Data, is_base64, of_data_url
 from dialects.reading import bad, kind_of
 
@@ -110,7 +111,7 @@ def image_of(url: str, where: str, detail: str | None) -> Image:
     if url[:5].lower() != "data:":
         if not url[:8].lower().startswith(("https://", "http://")):
             bad(where, "must be a data: or https: URL.")
-        return Image(url=url, detail=detail)
+        return Image(url=public_url(url, where), detail=detail)
     media_type, data = data_of(url, where)
     media_type = "image/jpeg" if media_type == "image/jpg" else media_type
     if media_type not in IMAGE_TYPES:

@@ -207,7 +207,7 @@ def test_a_billing_line_alone_leaves_no_system_prompt() -> None:
 
 
 def test_results_of_tools_are_messages_of_their_own_before_the_rest() -> None:
-    picture = {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}}
+    picture = {"type": "image", "source": {"type": "url", "url": "https://x.test/y.png"}}
     request = ask(
         assistant(
             {"type": "tool_use", "id": "a", "name": "f", "input": {}},
@@ -222,7 +222,7 @@ def test_results_of_tools_are_messages_of_their_own_before_the_rest() -> None:
     assert request.messages == (
         Message("assistant", (ToolCall("a", "f", "{}"), ToolCall("b", "g", '{"x":[1]}'))),
         Message("tool", (ToolResult("a", (), "f", True),)),
-        Message("tool", (ToolResult("b", (Text("1"), Image(url="https://x/y.png")), "g"),)),
+        Message("tool", (ToolResult("b", (Text("1"), Image(url="https://x.test/y.png")), "g"),)),
         Message("user", (Text("see"),)),
     )
 
@@ -254,7 +254,7 @@ def test_documents_are_words_where_they_are_words() -> None:
     request = ask(
         user(
             {"type": "document", "source": pdf, "title": "a.pdf", **mark},
-            {"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}},
+            {"type": "document", "source": {"type": "url", "url": "https://x.test/y.pdf"}},
             {"type": "document", "source": stored},
             {"type": "image", "source": stored},
             plain,
@@ -264,7 +264,7 @@ def test_documents_are_words_where_they_are_words() -> None:
     )
     assert request.messages[0].parts == (
         File("document", "application/pdf", "AAAA", name="a.pdf", opaque=mark),
-        File("document", url="https://x/y.pdf"),
+        File("document", url="https://x.test/y.pdf"),
         File("document", opaque={"source": stored}),
         Image(opaque={"source": stored}),
         Text("T\n\nwords", {"block": plain}),

@@ -128,7 +128,7 @@ def full_body() -> dict[str, Json]:
                 "parts": [
                     {"text": "look"},
                     {"inlineData": {"mimeType": "image/jpeg", "data": "_-8"}},
-                    {"fileData": {"mimeType": "application/pdf", "fileUri": "https://x/y"}},
+                    {"fileData": {"mimeType": "application/pdf", "fileUri": "https://x.test/y"}},
                 ],
             },
             {
@@ -185,7 +185,7 @@ def test_every_field_is_read_in_both_spellings(spell: Any) -> None:
     assert user.parts == (
         Text("look"),
         Image(media_type="image/jpeg", data="/+8="),
-        File("document", media_type="application/pdf", url="https://x/y"),
+        File("document", media_type="application/pdf", url="https://x.test/y"),
     )
     thought, first, second = assistant.parts
     assert thought == Reasoning("hm", signature="c2ln", vendor="gemini")

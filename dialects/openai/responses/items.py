@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from chat.request import File, Image, Json, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from dialects import reading
+from dialects.addresses import public_url
 from dialects.openai.messages import data_of, image_of
 from dialects.reading import bad, kind_of
 
@@ -156,7 +157,8 @@ def _file(path: str, part: Mapping[str, Json]) -> File:
         bad(path + "file_id", "is not supported: files are not kept here; send file_data.")
     name = reading.optional_text(part, "filename", path)
     if part.get("file_url") is not None:
-        return File("document", url=reading.text(part, "file_url", path), name=name)
+        url = public_url(reading.text(part, "file_url", path), path + "file_url")
+        return File("document", url=url, name=name)
     media_type, data = data_of(reading.text(part, "file_data", path), path + "file_data")
     return File("document", media_type or "application/pdf", data, name=name)
 
