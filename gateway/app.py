@@ -228,7 +228,7 @@ def _services(
     walker = Walker(settings.attempts, rests, recorder, time.monotonic, learned)
     warnings: dict[str, str] = {}
     accounts = Accounts(settings, CodeBook(database), redis, warnings)
-    metering = Metering(accounts, database, redis, *place)
+    metering = Metering(accounts, database, redis, *place, flush=lambda: services.ledger.flush())
     limits = Limits(accounts, metering.counts, prices)
     pressure = Pressure(settings.server)
     metrics.shed.set_function(lambda: pressure.shed)

@@ -32,6 +32,8 @@ from gateway.engine.routing import Target
 
 UNLIMITED = frozenset(("admin", "open"))
 MAX_WARNED = 1000
+MEND_MOST = 2500
+"""Tokens at most of the words that ask for an answer in the right format."""
 
 log = logging.getLogger("pointsman.accounts")
 
@@ -100,7 +102,22 @@ class Limits:
     def most(self, app: App, request: ChatRequest, targets: Sequence[Target], out: int) -> Need:
         """The most that any of the targets may cost. Raises BudgetReached where that is unknown
         and the settings say so."""
+        return self._need(app, request, targets, out, sizes(request))
+
+    def again(self, app: App, request: ChatRequest, targets: Sequence[Target], out: int) -> Need:
+        """The most that a question about an answer may cost: to mend it, or to go on with it."""
         most, likely = sizes(request)
+        return self._need(app, request, targets, out, (most + out + MEND_MOST, likely))
+
+    def _need(
+        self,
+        app: App,
+        request: ChatRequest,
+        targets: Sequence[Target],
+        out: int,
+        size: tuple[int, int],
+    ) -> Need:
+        most, likely = size
         money = 0
         if app.spends:
             for target in targets:
@@ -142,8 +159,8 @@ class Limits:
 class Ticket:
     """The engine's Grant: what one request was let in with."""
 
-    __slots__ = ("_anthropic", "_app", "_counted", "_limits", "_need", "_out", "_seen", "_stream",
-                 "_tokens_seen", "id")  # fmt: skip
+    __slots__ = ("_anthropic", "_app", "_counted", "_each", "_limits", "_need", "_out", "_seen",
+                 "_stream", "_tokens_seen", "id")  # fmt: skip
 
     def __init__(self, limits: Limits, app: App, anthropic: bool, *, counted: bool = True) -> None:
         self.id = random.getrandbits(62)
@@ -153,6 +170,8 @@ class Ticket:
         self._counted = counted
         """Something is to be given back."""
         self._need: Need | None = None
+        """All that is set aside; `_each` of it for one attempt."""
+        self._each: Need | None = None
         self._out = 0
         self._stream = False
         self._seen: Outcome | None = None
@@ -192,6 +211,10 @@ class Ticket:
             return None
         self._out, self._stream = out, request.stream
         need = self._limits.most(app, request, targets, out)
+        if mends(request):
+            # An answer that does not keep to its format is asked for once more.
+            more = self._limits.again(app, request, targets, out)
+            need = Need(need.money + more.money, need.most + more.most, need.likely)
         found = self._limits.counts.reserve(app, self.id, need)
         if isinstance(found, Outcome):
             self._held(found, need)
@@ -209,7 +232,41 @@ class Ticket:
             asks = need.likely if kind == outcome.TOKENS else need.most
             money = kind in (outcome.MONEY_DAY, outcome.MONEY_MONTH)
             raise refusal(self._app, found, self.headers, need.money if money else asks)
-        self._need = need
+        self._need = self._each = need
+
+    def again(
+        self, request: ChatRequest, targets: Sequence[Target], attempts: Sequence[Attempt]
+    ) -> Awaitable[None] | None:
+        """What an attempt that cost nothing held is there for the next one. Raises as reserve."""
+        held, each = self._need, self._each
+        if held is None or each is None or not self._counted:
+            return None
+        if any(attempt.first_at is not None for attempt in attempts):
+            # The next one may be asked to go on with a text.
+            more = self._limits.again(self._app, request, targets, self._out)
+            each = Need(max(each.money, more.money), max(each.most, more.most), 0)
+        times = 1 + sum(may_cost(attempt) for attempt in attempts)
+        need = Need(
+            max(0, each.money * times - held.money), max(0, each.most * times - held.most), 0
+        )
+        if not need.money and not need.most:
+            return None
+        found = self._limits.counts.reserve(self._app, self.id, need)
+        if isinstance(found, Outcome):
+            self._held_more(found, need)
+            return None
+        return self._more_later(found, need)
+
+    async def _more_later(self, given: Awaitable[Outcome], need: Need) -> None:
+        self._held_more(await given, need)
+
+    def _held_more(self, found: Outcome, need: Need) -> None:
+        if found.code != outcome.OK:
+            money = found.code % outcome.HELD in (outcome.MONEY_DAY, outcome.MONEY_MONTH)
+            raise refusal(self._app, found, {}, need.money if money else need.most)
+        held = self._need
+        assert held is not None
+        self._need = Need(held.money + need.money, held.most + need.most, held.likely)
 
     def settle(self, attempts: Sequence[Attempt]) -> None:
         if not self._counted:
@@ -246,6 +303,22 @@ def check_models(app: App, asked: str, targets: Sequence[Target]) -> None:
                 param="model",
                 code="model_not_allowed",
             )
+
+
+def mends(request: ChatRequest) -> bool:
+    """It may be asked twice of one target."""
+    shape = request.response_format
+    return shape is not None and shape.kind != "text"
+
+
+def may_cost(attempt: Attempt) -> bool:
+    """It runs, or it got an answer or a count of tokens."""
+    return (
+        not attempt.outcome
+        or attempt.outcome == "cancelled"
+        or attempt.first_at is not None
+        or attempt.usage.total_tokens is not None
+    )
 
 
 def _counted(attempt: Attempt, need: Need | None, out: int, stream: bool) -> Usage | None:

@@ -5,7 +5,7 @@
 -- ARGV: what to do, the request's id, lease in ms,
 --       limits (-1: none): concurrency, requests, their ms, tokens, their ms,
 --       money a day, a month, tokens a day, a month,
---       then reserve: money, most and likely tokens; settle: money, tokens;
+--       then reserve, adopt: money, most and likely tokens; settle: money, tokens;
 --       seed: money and tokens of the day, money and tokens of the month
 -- Gives: code, wait, requests used, reset, tokens used, reset, left of a budget, slot
 local SLOTS = 20
@@ -145,7 +145,8 @@ if what == 'admit' then
   if code == 0 and asked and asked.total + 1 > limit.requests then
     code, wait = 2, room(asked, 1, limit.requests)
   end
-  if code == 0 then
+  -- Asked once more, as its answer was lost: it is counted in already.
+  if code == 0 and redis.call('HEXISTS', holds, id) == 0 then
     if asked then put(asked, asked.newest, 1) end
     add('running', 1)
     redis.call('ZADD', leases, now + lease, id)
@@ -165,17 +166,37 @@ elseif what == 'reserve' then
     if more[3] > limit.tokens then code = 23 end
   end
   if code == 0 then
-    if used then
+    -- A further attempt of the same request adds to what it holds; its place in the window stays.
+    local before = {0, 0, 0, 0}
+    local held = redis.call('HGET', holds, id)
+    if held then
+      for i, one in ipairs({string.match(held, '^(%d+):(%d+):(%d+):(%d+)$')}) do
+        before[i] = tonumber(one)
+      end
+    end
+    slot = before[4]
+    if used and slot == 0 then
       slot = used.newest
       put(used, slot, more[3])
     end
     -- Where its lease ran out meanwhile, or it was settled by a caller who left, it has one anew:
     -- nothing is held without an end.
-    if redis.call('HEXISTS', holds, id) == 0 then add('running', 1) end
+    if not held then add('running', 1) end
     redis.call('ZADD', leases, now + lease, id)
     add('held_money', more[1])
     add('held_tokens', more[2])
-    redis.call('HSET', holds, id, string.format('%.0f:%.0f:%.0f:%.0f', more[1], more[2], more[3], slot))
+    redis.call('HSET', holds, id, string.format('%.0f:%.0f:%.0f:%.0f',
+      before[1] + more[1], before[2] + more[2], before[3] + more[3], slot))
+  end
+elseif what == 'adopt' then
+  -- It was let in while this Redis was gone.
+  if redis.call('HEXISTS', holds, id) == 0 then
+    add('running', 1)
+    add('held_money', more[1])
+    add('held_tokens', more[2])
+    redis.call('ZADD', leases, now + lease, id)
+    redis.call('HSET', holds, id, string.format('%.0f:%.0f:%.0f:0', more[1], more[2], more[3]))
+    for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, KEEP_S) end
   end
 elseif what == 'settle' then
   local held = release(id)

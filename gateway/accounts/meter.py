@@ -162,6 +162,14 @@ class Meter:
         row[_MONTH], row[_MONTH + 1] = month, spent_month.money
         row[_MONTH + 2] = spent_month.likely
 
+    def catch_up(self, day: int, month: int, spent_day: Need, spent_month: Need) -> None:
+        """Others spent beside this process."""
+        self.turn(day, month)
+        row = self._row
+        for span, spent in ((_DAY, spent_day), (_MONTH, spent_month)):
+            row[span + 1] = max(row[span + 1], spent.money)
+            row[span + 2] = max(row[span + 2], spent.likely)
+
     def bury(self) -> None:
         """The worker before this one died: what it held may have been spent, and counts so."""
         row, mine = self._row, self._mine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -22,7 +22,8 @@ log = logging.getLogger("pointsman.accounts")
 
 
 class Metering:
-    """`board`: what the workers of one machine share; `worker`: which of them this is."""
+    """`board`: what the workers of one machine share; `worker`: which of them this is. `flush`
+    writes the ledger's rows that wait."""
 
     def __init__(
         self,
@@ -32,12 +33,16 @@ class Metering:
         board: Board | None = None,
         worker: int = 0,
         wall: Callable[[], float] = time.time,
+        flush: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._database = database
+        self._flush = flush
         self._wall = wall
         self._local = Meters(board, worker, wall=wall)
         self._far = (
-            RedisMeters(redis, self._local, lambda: accounts.access, self._tell) if redis else None
+            RedisMeters(redis, self._local, lambda: accounts.access, self._tell, self._recall)
+            if redis
+            else None
         )
 
     @property
@@ -68,9 +73,17 @@ class Metering:
         return self._local.standing(id_)
 
     async def _tell(self) -> None:
-        """To a Redis that lost everything."""
+        """To a Redis that lost everything, or what was spent while it was gone."""
         assert self._far is not None
+        if self._flush is not None:
+            await self._flush()
         await self._far.remember(await spent_of(self._database, self._wall()))
+
+    async def _recall(self) -> None:
+        """What all spent, as far as the ledger knows, while each counts alone."""
+        if self._flush is not None:
+            await self._flush()
+        self._local.catch_up(await spent_of(self._database, self._wall()))
 
 
 async def spent_of(database: Database, wall: float) -> list[Spent]:

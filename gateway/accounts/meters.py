@@ -82,6 +82,13 @@ class Meters:
             for id_, today, this_month in spent:
                 self._of(id_).remember(day, month, today, this_month)
 
+    def catch_up(self, spent: Iterable[Spent]) -> None:
+        """What the ledger knows by now, where that is more."""
+        with self._lock():
+            day, month, _ = self._calendar.at(self._wall())
+            for id_, today, this_month in spent:
+                self._of(id_).catch_up(day, month, today, this_month)
+
     def standing(self, id_: str) -> Standing:
         with self._lock():
             found = self._of(id_)

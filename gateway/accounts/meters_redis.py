@@ -1,8 +1,9 @@
 """The meters of all applications in a Redis, so that every node says the same.
 
 One script does each step. What runs has a lease there, renewed while this process lives; what a
-dead process held is freed when its leases end. While the Redis is gone, each process counts alone
-or lets nobody pass, as the settings say.
+dead process held is freed when its leases end. While the Redis is gone, each process counts alone,
+from what the ledger knows, or lets nobody pass, as the settings say. When it is back it is told
+what it missed before anybody is counted there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from chat.errors import QueueFull
@@ -31,13 +33,15 @@ RENEW_S = 15.0
 REST_S = 1.0
 """After a failure the Redis is left alone so long, as each try may take its whole timeout."""
 CLOSE_S = 3.0
+TELL_S = 2.0
 TRIES = 5
 
 log = logging.getLogger("pointsman.accounts")
 
 
 class RedisMeters:
-    """`local` counts while the Redis is gone; `back` is called when it came back."""
+    """`local` counts while the Redis is gone. `gone` is called before it does so and each second
+    after, `back` when the Redis came back."""
 
     def __init__(
         self,
@@ -45,15 +49,19 @@ class RedisMeters:
         local: Meters,
         access: Callable[[], Access],
         back: Callable[[], Awaitable[None]] | None = None,
+        gone: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._redis = redis
         self._script = redis.register_script(SCRIPT)
         self._local = local
         self._access = access
         self._back = back
+        self._when_gone = gone
+        self._caught_up_at = 0.0
+        self._returning = asyncio.Lock()
         self._leases: dict[int, App] = {}
-        self._here: set[int] = set()
-        """Requests that the local meters know."""
+        self._here: dict[int, tuple[App, Need]] = {}
+        """Requests that the local meters know, and what they hold there."""
         self._rests_until = 0.0
         self._gone = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,7 +83,7 @@ class RedisMeters:
             found = await self._run("admit", app, id_)
         except (RedisError, OSError) as fault:
             self._failed(fault)
-            return self._admit_here(app, id_)
+            return await self._admit_here(app, id_)
         if found.code == outcome.OK:
             self._leases[id_] = app
         return found
@@ -87,15 +95,21 @@ class RedisMeters:
                 return await self._run("reserve", app, id_, need.money, need.most, need.likely)
             except (RedisError, OSError) as fault:
                 self._failed(fault)
-                found = self._admit_here(app, id_)
+                found = await self._admit_here(app, id_)
                 if found.code != outcome.OK:
                     return found
-        return self._local.reserve(app, id_, need)
+        told = self._local.reserve(app, id_, need)
+        if told.code == outcome.OK:
+            _, held = self._here[id_]
+            self._here[id_] = (
+                app,
+                Need(held.money + need.money, held.most + need.most, held.likely + need.likely),
+            )
+        return told
 
     def settle(self, app: App, id_: int, need: Need | None, used: Need, slot: int) -> None:
-        if id_ in self._here:
-            self._here.discard(id_)
-            self._local.settle(app, id_, need, used, slot)
+        if (here := self._here.pop(id_, None)) is not None:
+            self._local.settle(app, id_, here[1] if need is not None else None, used, slot)
             return
         self._spawn(self._settle(app, id_, used))
 
@@ -143,14 +157,9 @@ class RedisMeters:
     ) -> Outcome:
         if resting and time.monotonic() < self._rests_until:
             raise ConnectionError("it did not answer a moment ago")
-        told = await self._script(
-            keys=_keys(app.id), args=[what, id_, int(LEASE_S * 1000), *_limits(app), *more]
-        )
         if self._gone:
-            self._gone = False
-            log.info("limits are counted in the Redis again")
-            if self._back is not None:
-                self._spawn(self._recovered(self._back))
+            await self._returned()
+        told = await self._called(what, app, id_, *more)
         code, wait, requests, resets, tokens, tokens_resets, left, slot = told
         if code not in (outcome.OK, outcome.CONCURRENCY, outcome.REQUESTS):
             wait = wait or _budget_wait(code)
@@ -158,25 +167,59 @@ class RedisMeters:
             code, wait / 1000, requests, resets / 1000, tokens, tokens_resets / 1000, left, slot
         )
 
+    async def _called(self, what: str, app: App, id_: int, *more: int) -> list[int]:
+        given: list[str | int] = [what, id_, int(LEASE_S * 1000), *_limits(app), *more]
+        try:
+            return list(await self._script(keys=_keys(app.id), args=[*given]))
+        except RedisConnectionError:
+            # A connection that was kept may be from before a restart, and all of them then are.
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            return list(await self._script(keys=_keys(app.id), args=[*given]))
+
+    async def _returned(self) -> None:
+        """It is back: it is told what was spent, and what runs here is counted there from now on.
+        Raises RedisError when it is not."""
+        async with self._returning:
+            if not self._gone:
+                return
+            await self._redis.ping()
+            if self._back is not None:
+                await self._recovered(self._back)
+            for id_, (app, held) in list(self._here.items()):
+                await self._called("adopt", app, id_, held.money, held.most, held.likely)
+                if self._here.pop(id_, None) is None:
+                    # It ended meanwhile: what it used is in the ledger.
+                    await self._called("settle", app, id_, 0, 0)
+                    continue
+                self._leases[id_] = app
+                self._local.settle(app, id_, held, NOTHING, 0)
+            self._gone = False
+            log.info("limits are counted in the Redis again")
+
     def _failed(self, fault: BaseException) -> None:
         self._rests_until = time.monotonic() + REST_S
         if not self._gone:
             self._gone = True
             log.error("the limits' Redis is gone", extra={"fields": {"error": str(fault)}})
 
-    def _admit_here(self, app: App, id_: int) -> Outcome:
+    async def _admit_here(self, app: App, id_: int) -> Outcome:
         if self._access().without_redis == "refuse":
             raise QueueFull("The limits cannot be counted just now.", retry_after=REST_S)
+        if self._when_gone is not None and app.reserves:
+            async with self._returning:
+                if time.monotonic() - self._caught_up_at >= REST_S:
+                    await self._recovered(self._when_gone)
+                    self._caught_up_at = time.monotonic()
         found = self._local.admit(app, id_)
         if found.code == outcome.OK:
-            self._here.add(id_)
+            self._here[id_] = app, NOTHING
         return found
 
     async def _recovered(self, back: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await back()
-        except Exception:
-            log.exception("what was spent could not be told to the Redis")
+        """A database that is gone, too, holds nobody up for long; nor is it left in the middle."""
+        telling = asyncio.ensure_future(back())
+        telling.add_done_callback(_told)
+        await asyncio.wait({telling}, timeout=TELL_S)
 
     async def _renew(self) -> None:
         while True:
@@ -196,6 +239,11 @@ class RedisMeters:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _told(telling: asyncio.Future[None]) -> None:
+    if not telling.cancelled() and (fault := telling.exception()) is not None:
+        log.error("what was spent could not be told on", extra={"fields": {"error": str(fault)}})
 
 
 def _keys(id_: str) -> list[str]:

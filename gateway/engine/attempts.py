@@ -19,7 +19,7 @@ from gateway.engine.learned import Learned
 from gateway.engine.names import Target
 from gateway.engine.ports import Recorder, Rests
 from gateway.engine.routing import Plan
-from gateway.engine.walk import Walk
+from gateway.engine.walk import Afford, Walk
 from gateway.settings import Attempts
 
 T = TypeVar("T")
@@ -61,9 +61,10 @@ class Walker:
         *,
         stream: bool,
         began: float,
+        afford: Afford | None = None,
     ) -> tuple[Attempt, T]:
         """The attempt that committed, and what it gave first. Each one made is added to
-        `attempts`.
+        `attempts`. `afford` is asked before each but the first.
 
         Raises NoTargetLeft, or the caller's own mistake as the upstream names it. `began` is
         when the request came, by the clock; for a stream the first bytes have to come in time,
@@ -72,6 +73,7 @@ class Walker:
         self._retries.earn()
         targets, early = self._awake(plan, trace)
         walk = Walk(self, targets, ask, trace, attempts, began, stream=stream, early=early)
+        walk.afford = afford
         if plan.hedge_s is None or len(targets) < 2:
             found = await walk.leg()
         else:

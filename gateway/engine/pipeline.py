@@ -178,6 +178,7 @@ class Pipeline:
             stream=asked.request.stream,
             # The limits of attempts do not run while he waits for his turn.
             began=run.began + waited,
+            afford=run.affords(),
         )
         if waited and run.trace.first_token_ms is not None:
             run.trace.first_token_ms += waited * 1000
@@ -237,6 +238,7 @@ class Pipeline:
                 run.attempts,
                 stream=True,
                 began=self.clock(),
+                afford=run.affords(),
             )
         except GatewayError:
             story.usage, run.committed = before, broken

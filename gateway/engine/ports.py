@@ -58,6 +58,13 @@ class Grant(Protocol):
         where it is known in memory. Raises BudgetReached or LimitReached."""
         ...
 
+    def again(
+        self, request: ChatRequest, targets: Sequence[Target], attempts: Sequence[Attempt]
+    ) -> Awaitable[None] | None:
+        """Before one attempt more: sets aside for it what `attempts` do not leave over. Raises
+        BudgetReached, LimitReached or QueueFull."""
+        ...
+
     def settle(self, attempts: Sequence[Attempt]) -> None:
         """Gives back what was not used; attempts that failed cost, too."""
         ...

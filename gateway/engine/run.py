@@ -16,6 +16,7 @@ from gateway.engine.ports import Asked, Leave, Settlement, Slot, Turns
 from gateway.engine.queued import notice
 from gateway.engine.routing import Plan
 from gateway.engine.story import added
+from gateway.engine.walk import Afford
 from gateway.settings import Attempts
 
 if TYPE_CHECKING:
@@ -175,6 +176,14 @@ class Run:
             return
         self.told = True
         quiet(self.voice().keepalive)
+
+    def affords(self) -> Afford | None:
+        """What the caller's limits say of a further attempt; None without limits."""
+        grant, plan, request = self.asked.grant, self.plan, self.asked.request
+        if grant is None or plan is None:
+            return None
+        targets = plan.targets
+        return lambda attempts: grant.again(request, targets, attempts)
 
     async def take_turn(self, turns: Turns) -> float:
         """Waits for it where the route has no room; seconds. Raises QueueFull."""

@@ -10,7 +10,15 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from chat.errors import Denied, Limit, Timeout, UpstreamError
+from chat.errors import (
+    BudgetReached,
+    Denied,
+    Limit,
+    LimitReached,
+    QueueFull,
+    Timeout,
+    UpstreamError,
+)
 from chat.trace import Step, Trace
 from gateway.engine.attempt import Attempt
 from gateway.engine.names import Target
@@ -20,6 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 KEY_REFUSED = 401
+Afford = Callable[[Sequence[Attempt]], Awaitable[None] | None]
+"""Asked before a further attempt, with those that there were. Raises BudgetReached, LimitReached
+or QueueFull where the caller cannot pay for it."""
 
 
 class Walk(Generic[T]):
@@ -37,6 +48,7 @@ class Walk(Generic[T]):
         "_targets",
         "_trace",
         "_walker",
+        "afford",
         "last",
     )
 
@@ -64,6 +76,7 @@ class Walk(Generic[T]):
         self._refused: set[str] = set()
         """Providers that refused our key: their other models would, too."""
         self.last: UpstreamError | None = None
+        self.afford: Afford | None = None
 
     @property
     def has_more(self) -> bool:
@@ -107,6 +120,8 @@ class Walk(Generic[T]):
         for turn in range(walker.settings.per_target):
             if turn and not await self._waited(turn, last):
                 return None
+            if not await self._afforded(target):
+                return None
             # Asked again before each attempt: others may have opened the breaker meanwhile.
             probe = await walker.enter(target, early=self._early)
             if probe is None:
@@ -138,6 +153,20 @@ class Walk(Generic[T]):
                 walker.answered(attempt)
                 return attempt, first
         return None
+
+    async def _afforded(self, target: Target) -> bool:
+        """One that the caller cannot pay for is not made: what failed before is told, or the
+        other leg goes on."""
+        if not self._attempts or self.afford is None:
+            return True
+        try:
+            setting = self.afford(self._attempts)
+            if setting is not None:
+                await setting
+        except (BudgetReached, LimitReached, QueueFull) as error:
+            self._trace.steps.append(Step(target.name, f"not asked: {error.message}"))
+            return False
+        return True
 
     async def _in_time(self, attempt: Attempt) -> T:
         """A bare timer: asyncio.timeout would cost 3 µs more for each request."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
+import pytest
 
-from tests.accounts.processes import gateways
+from tests.accounts.processes import gateway, gateways
 from tests.replay.server import Play, ReplayServer
 from tests.store import servers
 
@@ -89,6 +91,15 @@ async def spent(url: str) -> Decimal:
     return Decimal(used["day"]["cost"])
 
 
+async def standing(url: str) -> dict[str, Any]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(url + "/codes", headers=ADMIN) as told,
+    ):
+        [used] = [code["used"] for code in (await told.json())["codes"] if code["name"] == "app"]
+    return dict(used)
+
+
 async def fifty(urls: list[str]) -> list[int]:
     told = await asyncio.gather(*(ask(urls[n % len(urls)], max_tokens=OUT) for n in range(50)))
     return [status for status, _ in told]
@@ -125,6 +136,41 @@ async def test_nor_with_three_workers_and_nothing_else(tmp_path: Path) -> None:
 async def test_nor_with_two_gateways_and_a_redis(tmp_path: Path) -> None:
     with servers.redis(tmp_path / "redis") as redis:
         await bought(tmp_path, redis=redis, processes=2)
+
+
+def failing_toml(upstream: str, redis: str) -> str:
+    """Two targets that hedge, and retries."""
+    given = toml(upstream, redis).replace(
+        'local = ["lab/m"]', 'local = ["lab/m", "lab/n"]\nhedge_after_ms = 60'
+    )
+    return given.replace(
+        "[access]", "[attempts]\nhedge_share = 1\nretry_share = 10\nbackoff_ms = 1\n[access]"
+    ).replace('[prices."lab/m"]', '[prices."lab/*"]')
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_nor_with_retries_hedges_and_answers_that_are_mended(
+    tmp_path: Path, shared: bool
+) -> None:
+    """Every attempt that is answered costs; the second one of a hedge, and one whose JSON is
+    none, asked twice and then for another target's."""
+    slow = Play(answer(), content_type=JSON, before_s=0.15)
+    async with AsyncExitStack() as stack:
+        redis = stack.enter_context(servers.redis(tmp_path / "redis")) if shared else ""
+        upstream = await stack.enter_async_context(ReplayServer(slow))
+        one = await stack.enter_async_context(gateway(tmp_path, failing_toml(upstream.url, redis)))
+        wish = {"response_format": {"type": "json_object"}, "model": "auto"}
+        told = await asyncio.gather(*(ask(one.url, max_tokens=OUT, **wish) for _ in range(50)))
+        # "Hello" is no JSON: nobody gets an answer, and each attempt was paid for.
+        assert {status for status, _ in told} <= {429, 502}
+        assert any(status == 502 for status, _ in told)
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            if (await standing(one.url))["running"] == 0:
+                break
+        assert len(upstream.received) > 10
+        assert len(upstream.received) * PRICE <= 1
+        assert await spent(one.url) <= 1
 
 
 async def test_a_restart_does_not_forget_what_was_spent(tmp_path: Path) -> None:
