@@ -209,6 +209,9 @@ class Access(_Section):
     is no app code."""
     cors: tuple[str, ...] = ("http://localhost:*", "http://127.0.0.1:*")
     """Web pages of other addresses that may ask; `*` stands for any text."""
+    upstream_allow: tuple[str, ...] = ("localhost", "127.0.0.0/8", "::1")
+    """Hosts, host:port or networks that a provider's address which is set at run time may have
+    though they are not public. What stands in the file is not asked."""
     metrics_token: str = ""
     """What GET /metrics asks for, beside the admin token; "" lets anybody read it."""
     default_max_tokens: int = Field(default=4096, ge=1)

@@ -27,6 +27,7 @@ from gateway.routes.bodies import read_json
 from gateway.services import SERVICES, Services
 from gateway.settings import SettingsError
 from gateway.store.tables.settings import PROFILES
+from providers.guard import RefusedAddressError, resolve_public
 
 LONGEST_KEY = 4096
 LONGEST_URL = 2048
@@ -58,7 +59,9 @@ async def shown(request: web.Request) -> web.Response:
 async def changed(request: web.Request) -> web.Response:
     admin = require_admin(request)
     services = request.app[SERVICES]
-    changes = _changes(services, reading.body_object(await read_json(request)))
+    body = reading.body_object(await read_json(request))
+    changes = _changes(services, body)
+    await _guard(services, changes, "providers.{}.base_url" if "providers" in body else None)
     if changes:
         await _store(services, changes, admin.id)
         if not services.reload():
@@ -75,6 +78,7 @@ async def tested(request: web.Request) -> web.Response:
     name = reading.filled_text(body, "provider")
     _known(services, name, "provider")
     changes = _of_provider(services, name, body, "")
+    await _guard(services, changes, "base_url")
     given = {path: value for path, value in changes.items() if value is not None}
     assert services.reloader is not None
     try:
@@ -202,8 +206,7 @@ def _field(services: Services, name: str, field: str, value: Json, param: str) -
 
 
 def _address(text: str, param: str) -> str:
-    """An address that a provider may have. Every one that is set at run time passes here, so
-    this is where it is held against the addresses that nobody may ask for."""
+    """An address as a provider may have it; where it leads is looked at by _guard."""
     if len(text) > LONGEST_URL:
         reading.bad(param, f"has {len(text)} characters; {LONGEST_URL} pass.")
     if not (text.isascii() and text.isprintable()) or " " in text or "\\" in text:
@@ -220,6 +223,20 @@ def _address(text: str, param: str) -> str:
     if parts.query or parts.fragment or text.endswith(("?", "#")):
         reading.bad(param, "must have no query and no fragment.")
     return text.rstrip("/")
+
+
+async def _guard(services: Services, changes: Changes, spelled: str | None) -> None:
+    """Each address that is new is looked up. `spelled`: how the body writes it, {} standing for
+    the provider; None is seed 003's way. Raises BadRequest."""
+    for path, value in changes.items():
+        _, name, field = path.split("/", 2)
+        if field != "base_url" or value is None:
+            continue
+        param = "openai_base_url" if spelled is None else spelled.format(name)
+        try:
+            await resolve_public(value, services.settings.access.upstream_allow)
+        except RefusedAddressError as fault:
+            reading.bad(param, f"cannot be used: {fault}; [access] upstream_allow has exceptions.")
 
 
 def _told(services: Services) -> dict[str, Json]:
