@@ -70,24 +70,6 @@ def bench() -> int:
     return 0
 
 
-def data(arguments: Sequence[str]) -> int:
-    """Rebuild the shared labels; exit code 2 if a source cannot be had or is not what it was."""
-    from classifier import data as sources
-    from classifier.evaluate import default_data
-
-    parser = argparse.ArgumentParser(prog="python -m classifier data", description=sources.__doc__)
-    parser.add_argument("--out", type=Path, default=default_data())
-    parser.add_argument("--base", default="", help="where the sources are, instead of their host")
-    chosen = parser.parse_args(arguments)
-    try:
-        for line in sources.rebuild(chosen.out, chosen.base or sources.base(os.environ)):
-            print(line)
-    except sources.DataError as error:
-        print(f"Cannot rebuild the data: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 def _mind_the_pin(pinned: bool) -> None:
     if pinned:
         words = "A service that has CLASSIFIER_ARTEFACT set, as here, goes on with that folder."
@@ -128,6 +110,8 @@ def main(arguments: Sequence[str]) -> int:
 
         return evaluate(arguments[1:])
     if arguments[:1] == ["data"]:
+        from classifier.data import main as data
+
         return data(arguments[1:])
     chosen = _parser().parse_args(arguments)
     if chosen.command == "serve":

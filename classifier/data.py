@@ -11,6 +11,7 @@ DataError
 
 from __future__ import annotations
 
+import argparse
 import ast
 import csv
 import hashlib
@@ -18,9 +19,10 @@ import io
 import json
 import os
 import shutil
+import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from classifier.labels import PROMPTS, group_of
+from classifier.settings import ROOT
 
 HOST = "https://raw.githubusercontent.com"
 SOURCES = PROMPTS / "sources.json"
@@ -73,6 +76,7 @@ def rebuild(folder: Path, place: str, wanted: list[Source] | None = None) -> Ite
 
     if folder.is_dir() and not os.access(folder, os.W_OK):
         raise DataError(f"{folder} cannot be written to; choose another folder with --out.")
+    _mind_others(folder, sources() if wanted is None else wanted)
     beside = folder.with_name(folder.name + ".incoming")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -107,6 +111,20 @@ def rebuild(folder: Path, place: str, wanted: list[Source] | None = None) -> Ite
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     yield f"{folder} written; `make train` reads it"
+
+
+def _mind_others(folder: Path, wanted: list[Source]) -> None:
+    """Never replace a manifest that lists more than will be written."""
+    path = folder / "MANIFEST.json"
+    if not path.is_file():
+        return
+    listed = {str(row["file"]) for row in json.loads(path.read_text(encoding="utf-8"))}
+    more = sorted(listed - {source.file for source in wanted})
+    if more:
+        raise DataError(
+            f"{path} lists sets that cannot be rebuilt ({', '.join(more)}); "
+            "choose another folder with --out."
+        )
 
 
 def digest(rows: Any) -> str:
@@ -236,3 +254,23 @@ READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
     "routellm_mmlu1531.parquet": _pair,
     "routerbench.parquet": _bench,
 }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rebuild from the command line; exit code 2 if a source cannot be had or is another."""
+    parser = argparse.ArgumentParser(prog="python -m classifier data", description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "var" / "data")
+    parser.add_argument("--base", default="", help="where the sources are, instead of their host")
+    chosen = parser.parse_args(arguments)
+    try:
+        for line in rebuild(chosen.out, chosen.base or base(os.environ)):
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+    except DataError as error:
+        sys.stderr.write(f"Cannot rebuild the data: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

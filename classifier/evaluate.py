@@ -23,7 +23,7 @@ from classifier import artefact, labels, measures, perturb, report
 from classifier.labels import Prompt
 from classifier.measures import shown
 from classifier.scorer import Scorer
-from classifier.settings import default_artefact
+from classifier.settings import ROOT, default_artefact
 
 Floats = NDArray[np.float64]
 SMALLEST = 10
@@ -31,9 +31,10 @@ TOGETHER = "all known sets together"
 
 
 def default_data() -> Path:
-    """Where labelled prompts lie unless told otherwise."""
-    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-    return Path(os.environ.get("CLASSIFIER_DATA", beside))
+    """Where labelled prompts lie: where we are told, beside us, or where `make data` puts them."""
+    beside = ROOT.parent / "shared" / "data"
+    usual = beside if (beside / "MANIFEST.json").is_file() else ROOT / "var" / "data"
+    return Path(os.environ.get("CLASSIFIER_DATA") or usual)
 
 
 def slices(prompts: Sequence[Prompt]) -> dict[str, list[int]]:

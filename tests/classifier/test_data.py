@@ -188,6 +188,15 @@ def test_without_a_network_it_is_said_what_to_do(
     assert not out.exists()
 
 
+def test_a_folder_with_more_than_can_be_rebuilt_is_left_alone(
+    made: tuple[data.Source, Path, str], tmp_path: Path
+) -> None:
+    source, _, url = made
+    (tmp_path / "MANIFEST.json").write_text(json.dumps([{"file": "mmlu_pro.parquet"}]))
+    with pytest.raises(data.DataError, match=r"cannot be rebuilt \(mmlu_pro\.parquet\)"):
+        list(data.rebuild(tmp_path, url, [source]))
+
+
 def test_another_way_in_is_refused(tmp_path: Path) -> None:
     with pytest.raises(data.DataError, match="neither https nor on this machine"):
         list(data.rebuild(tmp_path / "data", "file:///etc", [SOURCE]))
