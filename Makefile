@@ -10,7 +10,7 @@ BEFORE := $(VENV)/before
 CLIENTS := tests/clients/js
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format train evaluate promote rollback smoke faults bench lock clean \
+.PHONY: help install run test check format train evaluate promote rollback smoke faults soak bench lock clean \
 	web page test-web test-clients test-cluster screenshots data label prices bench-peers soak audit
 
 help: ## Show this list
@@ -111,6 +111,9 @@ prices: $(STAMP) ## A new dated price table from FROM=file or address
 # Needs the advisories' address, so it is not part of make check.
 audit: $(STAMP) ## Look for known faults in the locked dependencies
 	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/run.txt
+
+soak: $(STAMP) ## A million requests at mixed faults (N=...); writes docs/faults.md
+	$(BIN)/python -m tests.soak $(N)
 
 bench: $(STAMP) ## CPU, latency and memory beside a bare proxy and nginx; writes bench/README.md
 	$(BIN)/python -m bench

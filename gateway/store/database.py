@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import Connection, StaticPool, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 HEAD = "0005"
@@ -41,6 +41,9 @@ class Database:
         # In memory all share one connection, so each waits for his turn.
         self._turn: asyncio.Lock | nullcontext[None] = nullcontext() if url else asyncio.Lock()
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._file: tuple[int, int] | None = None
+        """Device and number of the file that the connections have open."""
+        self._changing = asyncio.Lock()
 
     async def open(self) -> None:
         """Makes or migrates the tables. Raises StoreError."""
@@ -59,6 +62,7 @@ class Database:
                 lock = await asyncio.to_thread(_locked, self._path)
                 try:
                     await self._up_to_date()
+                    self._file = _number(self._path)
                 finally:
                     lock.close()
         except (DBAPIError, OSError) as fault:
@@ -70,14 +74,35 @@ class Database:
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection, None]:
         """A transaction that may write; it is rolled back when the block raises."""
+        await self._same_file()
         async with self._turn, self.engine.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection, None]:
         """A connection that only reads, without a transaction around its statements."""
+        await self._same_file()
         async with self._turn, self.engine.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def _same_file(self) -> None:
+        """Nothing goes into a file that was taken away: nobody would read it again. Raises
+        OperationalError while there is none; one that was put there is opened."""
+        if self._file is None or self._path is None or _number(self._path) == self._file:
+            return
+        async with self._changing:
+            found = _number(self._path)
+            if found is None:
+                missing = FileNotFoundError(f"the file {self._path} is gone")
+                raise OperationalError(None, None, missing)
+            if found != self._file:
+                await self.engine.dispose()
+                # Not asked for its number again meanwhile.
+                self._file = None
+                try:
+                    await self._up_to_date()
+                finally:
+                    self._file = found
 
     async def _up_to_date(self) -> None:
         if await self._revision() != HEAD:
@@ -109,6 +134,15 @@ class Database:
             if not self.is_sqlite:
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
             await connection.run_sync(upgrade)
+
+
+def _number(path: Path) -> tuple[int, int] | None:
+    """Of the file that is there now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _locked(path: Path) -> IO[str]:

@@ -41,41 +41,65 @@ def redis(folder: Path, *, port: int | None = None, durable: bool = False) -> Ge
 
 @contextmanager
 def postgres() -> Generator[str]:
-    """Yields the URL of an empty database. The server refuses to run as root, so it then runs as
-    the user postgres, in a folder that this user owns."""
-    binaries = _postgres_binaries()
-    folder = Path(tempfile.mkdtemp(prefix="pointsman-pg-"))
-    user = "postgres" if os.geteuid() == 0 else None
-    if user:
-        shutil.chown(folder, user, user)
-    port, data = free_port(), folder / "data"
-    make = ["-U", "pointsman", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-    subprocess.run(
-        [str(binaries / "initdb"), "-D", str(data), *make],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-        user=user,
-        group=user,
-    )
-    run = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-c", "fsync=off"]
-    with (folder / "postgres.log").open("w") as log:
-        process = subprocess.Popen(
-            [str(binaries / "postgres"), "-D", str(data), *run],
-            stderr=log,
-            cwd=folder,
-            user=user,
-            group=user,
-        )
+    """Yields the URL of an empty database."""
+    with stoppable_postgres() as server:
+        yield server.url
+
+
+@contextmanager
+def stoppable_postgres() -> Generator[Postgres]:
+    """One that runs; the test may stop it and start it again on the same port."""
+    server = Postgres()
     try:
-        _answers(port, process)
-        _ready(binaries, port)
-        yield f"postgresql://pointsman@127.0.0.1:{port}/postgres"
+        server.start()
+        yield server
     finally:
-        # Fast shutdown: a plain one waits for whoever is still connected.
-        process.send_signal(signal.SIGINT)
-        process.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
+        server.stop()
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+
+class Postgres:
+    """The server refuses to run as root, so it then runs as the user postgres, in a folder that
+    this user owns."""
+
+    def __init__(self) -> None:
+        self.binaries = _postgres_binaries()
+        self.folder = Path(tempfile.mkdtemp(prefix="pointsman-pg-"))
+        self._user = "postgres" if os.geteuid() == 0 else None
+        if self._user:
+            shutil.chown(self.folder, self._user, self._user)
+        self.port, self._data = free_port(), self.folder / "data"
+        self.url = f"postgresql://pointsman@127.0.0.1:{self.port}/postgres"
+        self._process: subprocess.Popen[bytes] | None = None
+        make = ["-U", "pointsman", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(
+            [str(self.binaries / "initdb"), "-D", str(self._data), *make],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            user=self._user,
+            group=self._user,
+        )
+
+    def start(self) -> None:
+        run = ["-p", str(self.port), "-h", "127.0.0.1", "-k", str(self.folder), "-c", "fsync=off"]
+        with (self.folder / "postgres.log").open("a") as log:
+            self._process = subprocess.Popen(
+                [str(self.binaries / "postgres"), "-D", str(self._data), *run],
+                stderr=log,
+                cwd=self.folder,
+                user=self._user,
+                group=self._user,
+            )
+        _answers(self.port, self._process)
+        _ready(self.binaries, self.port)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            # Fast shutdown: a plain one waits for whoever is still connected.
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(10)
+            self._process = None
 
 
 def _postgres_binaries() -> Path:
