@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from redis.asyncio import Redis
 
 from gateway import slow_heads
@@ -94,7 +93,7 @@ def build_app(
     """
     providers.rows(settings.providers, environment)
     app = web.Application(
-        middlewares=[page.pages, door(dialect_of, identify), origins],
+        middlewares=[door(dialect_of, identify, early)],
         client_max_size=settings.server.body_limit,
     )
     for part in (
@@ -299,9 +298,9 @@ def _services(
     return services
 
 
-@web.middleware
-async def origins(request: web.Request, handler: Handler) -> web.StreamResponse:
-    return await request.app[SERVICES].origins.around(request, handler)
+def early(request: web.Request) -> web.StreamResponse | None:
+    """Pages and their files are anybody's; of the rest, what another site's page may not ask."""
+    return page.shown(request) or request.app[SERVICES].origins.preflight(request)
 
 
 async def prepared(request: web.Request, response: web.StreamResponse) -> None:

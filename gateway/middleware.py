@@ -41,14 +41,25 @@ Identify = Callable[[web.Request], Caller]
 """Who asks. Raises NotIdentified or NotAllowed."""
 
 
+Early = Callable[[web.Request], web.StreamResponse | None]
+"""What is answered before anybody is known. Raises GatewayError."""
+
+
 def anybody(request: web.Request) -> Caller:
     return OPEN
 
 
+def nothing(request: web.Request) -> None:
+    return None
+
+
 def door(
-    dialect_of: Callable[[web.Request], InboundDialect | None], identify: Identify = anybody
+    dialect_of: Callable[[web.Request], InboundDialect | None],
+    identify: Identify = anybody,
+    early: Early = nothing,
 ) -> Middleware:
-    """`dialect_of`: request -> the language in which its errors are told; None for our own."""
+    """The only middleware, as each one costs every request 2 µs. `dialect_of`: request -> the
+    language in which its errors are told; None for our own."""
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -61,6 +72,9 @@ def door(
         )
         request[REQUEST_ID] = request_id
         try:
+            answer = early(request)
+            if answer is not None:
+                return answer
             request[CALLER] = identify(request)
             if request.path.startswith("//"):
                 handler = await _one_slash(request)
@@ -70,10 +84,10 @@ def door(
             return response
         except GatewayError as error:
             failure = error
-        except web.HTTPException as answer:
-            if answer.status < 400:
+        except web.HTTPException as given_up:
+            if given_up.status < 400:
                 raise
-            failure = _of_http(answer, request)
+            failure = _of_http(given_up, request)
         except Exception:
             log.exception("a fault of ours", extra={"fields": {"request_id": request_id}})
             failure = GatewayError("The gateway failed. The log has the request's id.")

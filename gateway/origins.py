@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
 from chat.errors import NotAllowed
 
@@ -83,14 +82,14 @@ class Origins:
                 code="host_not_allowed",
             )
 
-    async def around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Raises NotAllowed."""
+    def preflight(self, request: web.Request) -> web.Response | None:
+        """The answer to a browser that asks whether it may ask. Raises NotAllowed."""
         self.check(request)
         if request.method == hdrs.METH_OPTIONS and (
             hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
         ):
             return _preflight(request)
-        return await handler(request)
+        return None
 
     def mark(self, request: web.Request, response: web.StreamResponse) -> None:
         """On every answer, streams and errors too."""

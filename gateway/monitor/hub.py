@@ -17,10 +17,20 @@ from chat.request import Json
 from gateway.engine.cooldown import PROBE_S
 from gateway.engine.ports import Caller, Rest, Settlement
 from gateway.monitor.row import row_of
-from gateway.monitor.window import WINDOW_S, Window, percentile, percentiles
+from gateway.monitor.window import (
+    WINDOW_S,
+    Seen,
+    Window,
+    bin_of,
+    percentile,
+    percentiles,
+    seen_of_row,
+)
 
 TICK_S = 1.0
 ROWS = 5000
+MOST_ROWS = 200
+"""Shown of one second; the others are counted only, and the ledger has them."""
 WAITING = 20_000
 """Settlements between two ticks; of more, the oldest are not shown."""
 SHOWN = 50
@@ -76,11 +86,14 @@ class Hub:
 
     async def count(self) -> None:
         """One tick."""
-        for turn in range(len(self._waiting)):
+        count = len(self._waiting)
+        for turn in range(count):
             at, settlement = self._waiting.popleft()
-            row = row_of(at, settlement, self._sources.cost(settlement))
-            self.fresh.append(row)
-            self.add(row)
+            self._count(at, settlement)
+            if count - turn <= MOST_ROWS:
+                row = row_of(at, settlement, self._sources.cost(settlement))
+                self.fresh.append(row)
+                self._show(row)
             if turn % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
         self.tick += 1
@@ -89,16 +102,39 @@ class Hub:
             self._ticked.notify_all()
 
     def add(self, row: dict[str, Json]) -> None:
-        """A row, of this process or another one."""
+        """A row of another process."""
+        self._show(row)
+        self._sum(seen_of_row(row), row["caller_id"], row["score"], row["route"], row["tier"])
+
+    def _show(self, row: dict[str, Json]) -> None:
         self.number += 1
         self.rows.append((self.number, row))
-        self._all.add(row)
-        self._of(row["caller_id"]).add(row)
-        if row["score"] is not None:
-            self.scores[min(int(row["score"] * BINS), BINS - 1)] += 1
-        if row["tier"] is not None:
-            tiers = self.decided.setdefault(row["route"], {})
-            tiers[row["tier"]] = tiers.get(row["tier"], 0) + 1
+
+    def _count(self, at: float, settlement: Settlement) -> None:
+        trace, usage = settlement.trace, settlement.usage
+        seen = Seen(
+            int(at),
+            settlement.outcome == "failed",
+            settlement.outcome == "cancelled",
+            usage.input_tokens or 0,
+            usage.output_tokens or 0,
+            bin_of(trace.first_token_ms),
+            bin_of(trace.total_ms),
+            (trace.tier or trace.route) if trace.route else "",
+            trace.target,
+        )
+        self._sum(seen, settlement.caller.id, trace.score, trace.route, trace.tier)
+
+    def _sum(
+        self, seen: Seen, caller: str, score: float | None, route: str, tier: str | None
+    ) -> None:
+        self._all.add(seen)
+        self._of(caller).add(seen)
+        if score is not None:
+            self.scores[min(int(score * BINS), BINS - 1)] += 1
+        if tier is not None:
+            tiers = self.decided.setdefault(route, {})
+            tiers[tier] = tiers.get(tier, 0) + 1
 
     def in_flight(self) -> int:
         """In this process."""

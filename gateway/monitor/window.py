@@ -9,6 +9,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from chat.request import Json
 
@@ -20,6 +21,36 @@ MOST_TARGETS = 200
 """Told apart in one second; callers can name any model."""
 
 Bins = Counter[int]
+
+
+class Seen(NamedTuple):
+    """What is counted of one request. `at`: the second in which it ended; `line`: the tier, or
+    the route that has none; `first` and `total` are bins."""
+
+    at: int
+    failed: bool
+    cancelled: bool
+    input_tokens: int
+    output_tokens: int
+    first: int | None
+    total: int | None
+    line: str
+    target: str
+
+
+def seen_of_row(row: dict[str, Json]) -> Seen:
+    """A row that another process sent."""
+    return Seen(
+        int(row["at"]),
+        row["outcome"] == "failed",
+        row["outcome"] == "cancelled",
+        row.get("input_tokens") or 0,
+        row.get("output_tokens") or 0,
+        bin_of(row.get("first_token_ms")),
+        bin_of(row.get("total_ms")),
+        (row["tier"] or row["route"]) if row["route"] else "",
+        row["target"] or "",
+    )
 
 
 @dataclass(slots=True)
@@ -37,21 +68,28 @@ class Tally:
     tiers: Counter[str] = field(default_factory=Counter)
     targets: dict[str, TargetTally] = field(default_factory=dict)
 
-    def add(self, row: dict[str, Json]) -> None:
+    def add(self, seen: Seen) -> None:
+        failed, first = seen.failed, seen.first
         self.requests += 1
-        failed = row["outcome"] == "failed"
         self.errors += failed
-        self.cancelled += row["outcome"] == "cancelled"
-        self.input_tokens += row["input_tokens"] or 0
-        self.output_tokens += row["output_tokens"] or 0
-        first = _bin(row["first_token_ms"])
-        _count(self.first, first)
-        _count(self.total, _bin(row["total_ms"]))
-        if row["route"]:
-            self.tiers[row["tier"] or row["route"]] += 1
-        name = row["target"]
-        if name and (name in self.targets or len(self.targets) < MOST_TARGETS):
-            self.targets.setdefault(name, TargetTally()).add(failed, first)
+        self.cancelled += seen.cancelled
+        self.input_tokens += seen.input_tokens
+        self.output_tokens += seen.output_tokens
+        if first is not None:
+            self.first[first] = self.first.get(first, 0) + 1
+        if seen.total is not None:
+            self.total[seen.total] = self.total.get(seen.total, 0) + 1
+        if seen.line:
+            self.tiers[seen.line] = self.tiers.get(seen.line, 0) + 1
+        target = self.targets.get(seen.target)
+        if target is None:
+            if not seen.target or len(self.targets) >= MOST_TARGETS:
+                return
+            target = self.targets[seen.target] = TargetTally()
+        target.requests += 1
+        target.errors += failed
+        if first is not None:
+            target.first[first] = target.first.get(first, 0) + 1
 
     def merge(self, other: Tally) -> None:
         self.requests += other.requests
@@ -72,11 +110,6 @@ class TargetTally:
     errors: int = 0
     first: Bins = field(default_factory=Counter)
 
-    def add(self, failed: bool, first: int | None) -> None:
-        self.requests += 1
-        self.errors += failed
-        _count(self.first, first)
-
     def merge(self, other: TargetTally) -> None:
         self.requests += other.requests
         self.errors += other.errors
@@ -93,16 +126,31 @@ class Window:
         self._seconds: deque[Tally] = deque()
         self._points: deque[Tally] = deque(maxlen=POINTS)
 
-    def add(self, row: dict[str, Json]) -> None:
-        at = int(row["at"])
+    def add(self, seen: Seen) -> None:
         self.requests += 1
-        self.errors += row["outcome"] == "failed"
-        self.cancelled += row["outcome"] == "cancelled"
-        self.input_tokens += row["input_tokens"] or 0
-        self.output_tokens += row["output_tokens"] or 0
-        _at(self._seconds, at).add(row)
-        _at(self._points, at - at % POINT_S).add(row)
+        self.errors += seen.failed
+        self.cancelled += seen.cancelled
+        self.input_tokens += seen.input_tokens
+        self.output_tokens += seen.output_tokens
+        seconds, at = self._seconds, seen.at
+        if seconds and seconds[-1].at == at:
+            seconds[-1].add(seen)
+            return
+        if seconds and seconds[-1].at > at:
+            # Of another process, and late: its second is closed.
+            _at(seconds, at).add(seen)
+            _at(self._points, at - at % POINT_S).add(seen)
+            return
+        self._close()
+        seconds.append(Tally(at))
+        seconds[-1].add(seen)
         self._forget(at)
+
+    def _close(self) -> None:
+        """The second that ends goes into its point: one sum instead of two for each request."""
+        if self._seconds:
+            last = self._seconds[-1]
+            _at(self._points, last.at - last.at % POINT_S).merge(last)
 
     def totals(self) -> dict[str, Json]:
         return {
@@ -126,6 +174,10 @@ class Window:
         """Oldest first, without a gap in the last ten minutes."""
         newest = int(now) - int(now) % POINT_S
         known = {tally.at: tally for tally in self._points}
+        if self._seconds:
+            last = self._seconds[-1]
+            at = last.at - last.at % POINT_S
+            known[at] = _sum(known.get(at), last)
         first = max(newest - POINT_S * (POINTS - 1), int(self.since) - int(self.since) % POINT_S)
         return [_point(at, known.get(at) or Tally(at)) for at in range(first, newest + 1, POINT_S)]
 
@@ -165,6 +217,15 @@ def _point(at: int, tally: Tally) -> dict[str, Json]:
     }
 
 
+def _sum(point: Tally | None, last: Tally) -> Tally:
+    """A point with the second that is not in it yet."""
+    whole = Tally(last.at)
+    if point is not None:
+        whole.merge(point)
+    whole.merge(last)
+    return whole
+
+
 def _at(tallies: deque[Tally], at: int) -> Tally:
     """The one of that time; another process's row may be a little late."""
     for tally in reversed(tallies):
@@ -182,10 +243,5 @@ def _nearest(tallies: Iterable[Tally], at: int) -> Tally:
     return min(tallies, key=lambda tally: abs(tally.at - at))
 
 
-def _bin(milliseconds: float | None) -> int | None:
+def bin_of(milliseconds: float | None) -> int | None:
     return None if milliseconds is None else int(math.log(max(milliseconds, 0.01)) // GROWTH)
-
-
-def _count(bins: Bins, number: int | None) -> None:
-    if number is not None:
-        bins[number] += 1

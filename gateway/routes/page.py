@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from gateway.version import VERSION
 
@@ -121,15 +120,14 @@ def register(app: web.Application, dist: str) -> None:
     app[SITE] = Site(Path(dist))
 
 
-@web.middleware
-async def pages(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Stands before every other one: a page is shown to whoever asks for it."""
+def shown(request: web.Request) -> web.Response | None:
+    """A page or a file of it, for whoever asks; None for what is none."""
     if request.method != "GET" and request.method != "HEAD":
-        return await handler(request)
+        return None
     site, path = request.app[SITE], request.path
     if path in PAGES or path == DOCS:
         if path != DOCS and "text/html" not in request.headers.get("Accept", ""):
-            return await handler(request)
+            return None
         page = site.page(path)
         if page is None:
             return web.Response(
@@ -141,7 +139,7 @@ async def pages(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _answer(request, page, {**PAGE_HEADERS, "Vary": "Accept, Accept-Encoding"})
     file = site.file(path)
     if file is None or path == "/index.html":
-        return await handler(request)
+        return None
     return _answer(request, file, {"X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"})
 
 

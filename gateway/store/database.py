@@ -105,8 +105,27 @@ class Database:
                     self._file = found
 
     async def _up_to_date(self) -> None:
-        if await self._revision() != HEAD:
+        if await self._revision() != HEAD and not await self._made():
             await self._migrate()
+
+    async def _made(self) -> bool:
+        """Makes the tables of an empty SQLite file at once: Alembic costs a start 0.2 s and its
+        process 11 MB for good. A test holds the tables against the migrations."""
+        if not self.is_sqlite:
+            return False
+        from gateway.store.tables import METADATA
+
+        async with self.begin() as connection:
+            there = await connection.execute(text("SELECT count(*) FROM sqlite_master"))
+            if there.scalar():
+                return False
+            await connection.run_sync(METADATA.create_all)
+            await connection.execute(
+                text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+            )
+            head = text("INSERT INTO alembic_version VALUES (:head)")
+            await connection.execute(head, {"head": HEAD})
+        return True
 
     async def _revision(self) -> str | None:
         async with self.read() as connection:
