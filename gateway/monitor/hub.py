@@ -28,7 +28,7 @@ from gateway.monitor.window import (
 )
 
 TICK_S = 1.0
-ROWS = 5000
+ROWS = 1000
 MOST_ROWS = 200
 """Shown of one second; the others are counted only, and the ledger has them."""
 WAITING = 20_000
