@@ -11,7 +11,7 @@ CLIENTS := tests/clients/js
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format train evaluate promote rollback smoke faults soak bench lock clean \
-	web page test-web test-clients test-cluster screenshots data label prices bench-peers soak audit
+	web page test-web test-clients test-cluster screenshots data prices bench-peers bench-workers soak audit up down rehearse dashboards sbom
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,7 +31,7 @@ run: $(STAMP) page ## Start classifier, local model and gateway; ask at http://1
 
 test: $(STAMP) page $(BEFORE) ## Run all tests, on real parts
 	$(BIN)/python -m pytest
-	PYTHONPATH=$(BEFORE) $(BIN)/python -m pytest -q -p no:cacheprovider tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py
+	PYTHONPATH=$(BEFORE) $(BIN)/python -m pytest -q -p no:cacheprovider tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py tests/clients/check_langchain.py
 
 # The vendors' Python clients as they were one major version ago.
 $(BEFORE): requirements/before.txt | $(STAMP)
@@ -104,6 +104,28 @@ faults: $(STAMP) ## Play every upstream fault at three doors; writes docs/faults
 
 bench-peers: $(STAMP) ## Measure beside LiteLLM, Portkey and TensorZero; writes bench/PEERS.md
 	$(BIN)/python -m bench.peers
+
+bench-workers: $(STAMP) ## What two workers bring over one
+	$(BIN)/python -m bench.workers
+
+up: $(STAMP) ## Docker Compose: PROFILE=small or full
+	$(BIN)/python -m deploy.secrets
+	docker compose --profile $(or $(PROFILE),small) up --build --detach
+
+down: ## Stop what `make up` started
+	docker compose --profile small --profile full --profile ollama down
+
+rehearse: $(STAMP) ## Build the small set with Docker, ask it, look at its rights, take it down
+	$(BIN)/python -m deploy.rehearse
+
+dashboards: $(STAMP) ## Write the Grafana dashboards from deploy/dashboards.py
+	$(BIN)/python -m deploy.dashboards
+
+sbom: $(STAMP) ## What is installed, as CycloneDX, on standard output
+	@$(BIN)/python deploy/sbom.py pointsman 0.1.0
+
+soak: $(STAMP) ## A million requests at mixed faults, and the knee of the load; writes docs/faults.md
+	$(BIN)/python -m tests.soak
 
 prices: $(STAMP) ## A new dated price table from FROM=file or address
 	$(BIN)/python -m gateway.ledger.prices refresh --from $(FROM)
