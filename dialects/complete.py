@@ -176,6 +176,8 @@ def _closing(finish: Finish | None, usage: Usage, trace: Trace) -> dict[str, Jso
     return {
         "done": True,
         "finish_reason": finish.reason if finish else None,
+        # prompt_truncated, for one: Ollama cut the question to its context, and tells nobody.
+        **({"finish_detail": finish.detail} if finish and finish.detail else {}),
         "usage": {
             "input_tokens": usage.input_tokens,
             "output_tokens": usage.output_tokens,

@@ -13,6 +13,10 @@ from email.utils import parsedate_to_datetime
 
 from chat.request import Json
 
+MAX_WAIT_S = 60.0
+"""The longest wait that a caller is told: some SDKs sleep as long as they are told, without a
+limit (PROTOCOLS 3.3)."""
+
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """retry-after-ms, else retry-after as seconds or as an HTTP date. Names are lower-case."""

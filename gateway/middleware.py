@@ -24,6 +24,7 @@ from chat.errors import (
 from dialects.ascii_json import ascii_json
 from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
+from dialects.retry_after import MAX_WAIT_S
 from gateway.engine.ports import OPEN, Caller, Grant
 
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -32,8 +33,9 @@ GRANT = web.RequestKey("grant", Grant)
 """Of a door that asks the Admission by itself: its headers go out with the answer."""
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 OWN = CompleteDialect()
-MAX_RETRY_AFTER = 60.0
-"""Seconds. Some SDKs sleep as long as they are told, without a limit (PROTOCOLS 3.3)."""
+OVERLOADED = {"anthropic": 529}
+"""A language's own status for "come back later", which its SDK has a class for; 503 elsewhere
+(PROTOCOLS 6.7)."""
 
 log = logging.getLogger("pointsman.door")
 
@@ -104,13 +106,13 @@ def error_response(error: GatewayError, dialect: InboundDialect, request_id: str
         # multiply the attempts by three.
         headers["X-Should-Retry"] = "false"
     if error.retry_after is not None:
-        wait = min(error.retry_after, MAX_RETRY_AFTER)
+        wait = min(error.retry_after, MAX_WAIT_S)
         headers["Retry-After"] = str(max(1, round(wait)))
     headers.update(error.headers)
     if isinstance(error, MethodNotAllowed) and error.code:
         headers["Allow"] = error.code
     return web.Response(
-        status=error.status,
+        status=OVERLOADED.get(dialect.name, 503) if error.kind == "overloaded" else error.status,
         body=ascii_json(dialect.render_error(error)),
         content_type="application/json",
         headers=headers,

@@ -79,13 +79,17 @@ def parse_request(body: Json) -> ChatRequest:
         extra["fields"] = fields
     if own_tools:
         extra["tools"] = own_tools
+    messages = _messages(body)
+    sampling = _sampling(body)
+    if sampling.max_tokens is None:
+        bad("max_tokens", "is required.")
     if extra:
         extra["dialect"] = NAME
     return ChatRequest(
         model=model,
-        messages=system + _messages(body),
+        messages=system + messages,
         stream=flag(body, "stream") or False,
-        sampling=_sampling(body),
+        sampling=sampling,
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=parallel,

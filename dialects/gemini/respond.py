@@ -24,6 +24,7 @@ from dialects.ascii_json import ascii_json
 from dialects.gemini.build import NAME
 from dialects.gemini.reasons import reason_of
 from dialects.gemini.usage import metadata_of
+from dialects.retry_after import MAX_WAIT_S
 
 STATUSES = {
     "bad_request": "INVALID_ARGUMENT",
@@ -166,7 +167,7 @@ def render_error(error: GatewayError) -> Json:
         fault = {"field": error.param, "description": error.message}
         details.append({"@type": TYPE_URL + "BadRequest", "fieldViolations": [fault]})
     if error.retry_after is not None:
-        delay = f"{error.retry_after:.3f}".rstrip("0").rstrip(".")
+        delay = f"{min(error.retry_after, MAX_WAIT_S):.3f}".rstrip("0").rstrip(".")
         details.append({"@type": TYPE_URL + "RetryInfo", "retryDelay": delay + "s"})
     status = BY_HTTP.get(error.status) or STATUSES.get(error.kind, "INTERNAL")
     told: dict[str, Json] = {"code": error.status, "message": error.message, "status": status}

@@ -29,6 +29,25 @@ OPERATIONS: tuple[Operation, ...] = (
         "`timestamp`, `user_id` and `model`; the last one adds `done` and either `finish_reason`, "
         "`usage` and `route`, or `error`.",
     ),
+    Operation(
+        "GET",
+        "/complete",
+        CHAT,
+        "The same stream for an EventSource, the fields in the query",
+        answer="",
+        streams=SSE,
+        asks=True,
+        query={
+            "message": {"type": "string", "minLength": 1},
+            "user_id": {"type": "string", "maxLength": 256},
+            "model": {"type": "string", "minLength": 1},
+            "max_tokens": {"type": "integer", "minimum": 1},
+            "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+        },
+        about="`Accept: text/event-stream` is required. The last event has `done`: close the "
+        "EventSource then. One that comes back sends Last-Event-ID and is told 204, so that "
+        "nothing is asked twice.",
+    ),
     _chat(
         "/v1/chat/completions",
         "OpenAI's chat completions",

@@ -65,6 +65,15 @@ OPERATIONS: tuple[Operation, ...] = (
         streams="application/x-ndjson",
         asks=True,
     ),
+    *(
+        Operation(method, path, MODELS, "A 400 that says so: models are kept at their upstreams")
+        for method, path in (
+            ("POST", "/api/create"),
+            ("POST", "/api/copy"),
+            ("POST", "/api/push"),
+            ("DELETE", "/api/delete"),
+        )
+    ),
     Operation("GET", "/api/version", HEALTH, "The version of Ollama whose API this is"),
     Operation("GET", "/", HEALTH, '"Ollama is running", or the page for a browser', answer=TEXT),
     Operation("GET", "/healthz", HEALTH, "The process lives"),

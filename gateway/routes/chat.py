@@ -93,8 +93,11 @@ def fallbacks_in(body: Json) -> tuple[str, ...]:
     return models
 
 
-async def answered(request: web.Request, asked: Asked, trace: Trace) -> web.StreamResponse:
-    """The pipeline's answer. Raises GatewayError only before the first bytes are sent."""
+async def answered(
+    request: web.Request, asked: Asked, trace: Trace, before: bytes = b""
+) -> web.StreamResponse:
+    """The pipeline's answer. `before` stands in front of a stream. Raises GatewayError only
+    before the first bytes are sent."""
     asked.caller = request[CALLER]
     pipeline = request.app[SERVICES].pipeline
     write_s = pipeline.walker.settings.write_s
@@ -110,7 +113,7 @@ async def answered(request: web.Request, asked: Asked, trace: Trace) -> web.Stre
         found.update(STREAM_HEADERS)
         return found
 
-    out = Outgoing(request, headers, write_s)
+    out = Outgoing(request, headers, write_s, before)
     try:
         async with aclosing(pipeline.stream(asked, trace, out.quiet)) as pieces:
             first = await anext(pieces)

@@ -11,7 +11,7 @@ import time
 import orjson
 from aiohttp import web
 
-from chat.errors import UpstreamError
+from chat.errors import BadRequest, UpstreamError
 from chat.request import Json
 from dialects import reading
 from dialects.ollama import load_reply
@@ -36,6 +36,9 @@ def register(app: web.Application) -> None:
     app.router.add_get("/api/ps", running)
     app.router.add_post("/api/show", show)
     app.router.add_post("/api/pull", pull)
+    app.router.add_delete("/api/delete", kept_elsewhere)
+    for path in ("/api/copy", "/api/create", "/api/push"):
+        app.router.add_post(path, kept_elsewhere)
 
 
 async def root(request: web.Request) -> web.Response:
@@ -74,6 +77,15 @@ async def pull(request: web.Request) -> web.Response:
     """A model that is there needs no pulling; another one cannot be had here."""
     await found(request.app[SERVICES], await _named(request))
     return web.Response(body=b'{"status":"success"}\n', content_type="application/x-ndjson")
+
+
+async def kept_elsewhere(request: web.Request) -> web.Response:
+    """Whoever asks to delete, copy, make or push a model is told where it can be done."""
+    raise BadRequest(
+        f"{request.path} is not for a gateway: models are kept at their upstreams. Ask the Ollama "
+        "that has the model.",
+        code="unsupported",
+    )
 
 
 def loaded(services: Services, body: Json) -> Json | None:

@@ -14,12 +14,18 @@ LARGE = 64 * 1024
 
 
 class Outgoing:
-    """`headers` is asked once, when the status goes out. `write_s`: how long the caller may take
-    nothing of what he was sent at the end, when the pipeline does not look any more."""
+    """`headers` is asked once, when the status goes out; `before` follows it at once. `write_s`:
+    how long the caller may take nothing of what he was sent at the end, when the pipeline does not
+    look any more."""
 
     def __init__(
-        self, request: web.Request, headers: Callable[[], CIMultiDict[str]], write_s: float
+        self,
+        request: web.Request,
+        headers: Callable[[], CIMultiDict[str]],
+        write_s: float,
+        before: bytes = b"",
     ) -> None:
+        self._before = before
         self._write_s = write_s
         self._request = request
         self._headers = headers
@@ -83,5 +89,7 @@ class Outgoing:
         if self._response is None:
             response = web.StreamResponse(headers=self._headers())
             await response.prepare(self._request)
+            if self._before:
+                await response.write(self._before)
             self._response = response
         return self._response

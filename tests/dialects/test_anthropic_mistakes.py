@@ -41,6 +41,7 @@ def image(**source: Json) -> Json:
         ([], None),
         ({"messages": [user(text("x"))]}, "model"),
         ({"model": 3}, "model"),
+        ({"max_tokens": None}, "max_tokens"),
         ({"messages": None}, "messages"),
         ({"messages": []}, "messages"),
         ({"messages": "hi"}, "messages"),
@@ -124,6 +125,8 @@ def image(**source: Json) -> Json:
     ],
 )
 def test_a_mistake_is_named_by_its_field(body: Json, param: str | None) -> None:
+    if isinstance(body, dict):
+        body = {"max_tokens": 1, **body}
     if isinstance(body, dict) and "messages" not in body:
         body = {"model": "m1", "messages": [user(text("x"))], **body}
     elif isinstance(body, dict) and param != "model":
@@ -203,7 +206,7 @@ def test_any_body_is_a_request_or_a_mistake(
 ) -> None:
     roles = ("user", "assistant", "system")
     messages = [{"role": role, "content": blocks if ours else "hi"} for role in roles]
-    body = {"model": "m1", "messages": messages, **body}
+    body = {"model": "m1", "max_tokens": 1, "messages": messages, **body}
     try:
         request = DIALECT.parse_request(body)
     except BadRequest as mistake:

@@ -20,6 +20,12 @@ from tests.replay.gateway import ADMIN, running
 DOCUMENT = document()
 RUNNABLE = [one for one in OPERATIONS if not one.path.startswith("/ws/")]
 STREAMS_ON = ("/monitoring/events",)
+ELSEWHERE = ("/api/create", "/api/copy", "/api/push", "/api/delete")
+"""They say that it cannot be done here."""
+
+
+COMPLETE = ("GET", "/complete")
+"""For an EventSource alone: tests/doors/test_event_source.py asks as one does."""
 
 
 def refs(value: Any) -> Iterator[str]:
@@ -84,7 +90,7 @@ def test_an_example_fits_its_own_schema(operation: Operation) -> None:
 async def test_every_example_runs_and_its_answer_is_as_described() -> None:
     async with upstream() as url, running(settings_with(url)) as gateway:
         for operation in RUNNABLE:
-            if operation.path in STREAMS_ON:
+            if operation.path in STREAMS_ON or (operation.method, operation.path) == COMPLETE:
                 continue
             item = DOCUMENT["paths"][operation.path][operation.method.lower()]
             path = operation.path
@@ -97,6 +103,7 @@ async def test_every_example_runs_and_its_answer_is_as_described() -> None:
                 raw = await response.read()
                 where = f"{operation.method} {path}: {response.status} {raw[:300]!r}"
                 unknown = "unknown" in f"{path} {operation.example}" or "/routing" in path
+                unknown = unknown or path in ELSEWHERE
                 assert response.status < 400 or unknown, where
                 described = item["responses"].get(str(response.status))
                 if described is None:
