@@ -124,9 +124,6 @@ dashboards: $(STAMP) ## Write the Grafana dashboards from deploy/dashboards.py
 sbom: $(STAMP) ## What is installed, as CycloneDX, on standard output
 	@$(BIN)/python deploy/sbom.py pointsman 0.1.0
 
-soak: $(STAMP) ## A million requests at mixed faults, and the knee of the load; writes docs/faults.md
-	$(BIN)/python -m tests.soak
-
 prices: $(STAMP) ## A new dated price table from FROM=file or address
 	$(BIN)/python -m gateway.ledger.prices refresh --from $(FROM)
 
