@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from gateway.classifier_client import HttpClassifier
 from gateway.engine.learned import Learned
@@ -84,6 +85,7 @@ class Reloader:
         try:
             settings, environment = self._read()
             self._use(self._services.overrides.over(settings), environment)
+            self._guard(_hosts(settings, environment))
         except ValueError as fault:
             services.warnings["settings"] = f"The settings were not reloaded: {fault}"
             services.metrics.reloads.labels("refused").inc()
@@ -93,6 +95,12 @@ class Reloader:
         services.metrics.reloads.labels("applied").inc()
         log.info("settings reloaded")
         return True
+
+    def hosts(self) -> tuple[str, ...]:
+        """Where an address set at run time may point though it is not public: what the settings
+        allow, and where they themselves point."""
+        settings, environment = self._read()
+        return _hosts(settings, environment)
 
     def trial(self, overrides: Changes) -> providers.Registry:
         """The providers as they would be. Raises ValueError where the settings cannot be."""
@@ -128,6 +136,15 @@ class Reloader:
         services.origins.use(settings.access.cors)
         services.changed.set()
 
+    def _guard(self, allow: tuple[str, ...]) -> None:
+        """Addresses that were set at run time stay what they were when they were looked at."""
+        guarded: dict[http1.Origin, tuple[str, ...]] = {}
+        for path, value in self._services.overrides.values.items():
+            if path.startswith("providers/") and path.endswith("/base_url"):
+                with suppress(ValueError):
+                    guarded[http1.address(value).origin] = allow
+        self._services.client.guarded = dict(guarded)
+
     def _compare(self, settings: Settings) -> None:
         """What was changed and needs a restart is told until it is changed back."""
         began = self._services.at_start
@@ -142,6 +159,16 @@ class Reloader:
             self._services.warnings["restart"] = told
         else:
             self._services.warnings.pop("restart", None)
+
+
+def _hosts(settings: Settings, environment: Environment) -> tuple[str, ...]:
+    found = list(settings.access.upstream_allow)
+    on, _ = providers.rows(settings.providers, environment)
+    for row in on:
+        with suppress(ValueError):
+            origin = http1.address(row.base_url).origin
+            found.append(f"{origin.host}:{origin.port}")
+    return tuple(found)
 
 
 def _remember(registry: providers.Registry, before: providers.Registry) -> None:

@@ -83,6 +83,10 @@ class Reloading(Protocol):
 
     def reload(self) -> bool: ...
 
+    def hosts(self) -> tuple[str, ...]:
+        """Where an address set at run time may point though it is not public."""
+        ...
+
     def trial(self, overrides: Changes) -> Registry:
         """The providers as they would be. Raises ValueError where the settings cannot be."""
         ...

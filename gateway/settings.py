@@ -265,6 +265,8 @@ class Ledger(_Section):
     """Between two writings: what a killed process may lose."""
     waiting: int = Field(default=100_000, ge=1000)
     """Rows that wait while the database cannot be written; more are dropped and counted."""
+    keep_days: float = Field(default=0.0, ge=0, le=36_500)
+    """Rows of older days are deleted, their totals stay; 0 keeps all."""
 
 
 class Web(_Section):

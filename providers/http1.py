@@ -16,12 +16,14 @@ import asyncio
 import socket
 import ssl
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
 import httptools
+
+from providers.guard import RefusedAddressError, resolve_public
 
 CONNECT_S = 5.0
 KEEPALIVE_S = 30.0
@@ -91,6 +93,9 @@ class Client:
         self._open: set[Connection] = set()
         self.carry: Callable[[], bytes] | None = None
         """Gives further header lines for each request, such as the trace that it belongs to."""
+        self.guarded: dict[Origin, Sequence[str]] = {}
+        """Origins that may only stand for public addresses, or those beside them (see guard.py).
+        Looked at with each connection, which goes to the address that was looked at."""
 
     async def ask(
         self,
@@ -146,7 +151,7 @@ class Client:
             async with asyncio.timeout(CONNECT_S):
                 await loop.create_connection(
                     lambda: connection,
-                    origin.host,
+                    await self._at(origin),
                     origin.port,
                     ssl=context,
                     server_hostname=origin.host if origin.tls else None,
@@ -155,11 +160,23 @@ class Client:
             raise Fault("connect_timeout") from None
         except socket.gaierror:
             raise Fault("dns") from None
+        except RefusedAddressError:
+            raise Fault("refused") from None
         except ssl.SSLError:
             raise Fault("tls") from None
         except OSError:
             raise Fault("refused") from None
         return connection
+
+    async def _at(self, origin: Origin) -> str:
+        """The host to connect to; of a guarded one an address. Raises RefusedAddressError."""
+        allow = self.guarded.get(origin)
+        if allow is None:
+            return origin.host
+        named = f"[{origin.host}]" if ":" in origin.host else origin.host
+        scheme = "https" if origin.tls else "http"
+        where = await resolve_public(f"{scheme}://{named}:{origin.port}/", allow)
+        return where.addresses[0]
 
     def made(self, connection: Connection) -> None:
         self._open.add(connection)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from gateway.engine.ports import Settlement
@@ -38,6 +38,10 @@ CLOSE_S = 10.0
 """How long a stop waits for the last rows."""
 CLOSE_TRIES = 20
 WARNING = "ledger"
+SAVED = 23
+"""Where a row has what a kept answer did not cost."""
+CLEAN_S = 3600.0
+DAY_S = 86_400
 
 log = logging.getLogger("pointsman.ledger")
 
@@ -50,6 +54,10 @@ class Meter(Protocol):
         ...
 
     def ledger_waits(self, count: int) -> None: ...
+
+    def cache_saves(self, route: str, nano: int) -> None:
+        """Billionths of a dollar that an answer which was kept did not cost."""
+        ...
 
 
 @dataclass(slots=True)
@@ -107,6 +115,8 @@ class Ledger:
             log.exception("a request could not be noted in the ledger")
             self._dropped(max(1, len(settlement.attempts)))
             return
+        if settlement.trace.cache == "hit" and rows and (saved := rows[0][SAVED]):
+            self._meter.cache_saves(settlement.trace.route, saved)
         if self.waiting + len(rows) > self.settings.waiting:
             self._dropped(len(rows))
             return
@@ -129,7 +139,7 @@ class Ledger:
             log.error("the ledger lost rows", extra={"fields": {"rows": self.waiting}})
 
     async def _write_on(self) -> None:
-        pause = 0.0
+        pause = cleaned = 0.0
         while not self._stops.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(self.settings.flush_s, pause)):
@@ -137,7 +147,27 @@ class Ledger:
             self._meter.ledger_waits(self.waiting)
             well = await self.flush()
             self._meter.ledger_waits(self.waiting)
+            if well and self.settings.keep_days and self._now() - cleaned >= CLEAN_S:
+                cleaned = self._now()
+                try:
+                    await self.clean()
+                except (OSError, SQLAlchemyError) as fault:
+                    log.error("old rows stay", extra={"fields": {"error": _words(fault)}})
             pause = 0.0 if well else min(max(pause * 2, 0.5), LONGEST_PAUSE_S)
+
+    async def clean(self) -> int:
+        """Deletes rows of the days that are older than `keep_days`, one day at a time; the totals
+        of those days stay. Returns how many rows."""
+        oldest = int((self._now() - self.settings.keep_days * DAY_S) // DAY_S)
+        count = 0
+        async with self._database.read() as connection:
+            old = select(ATTEMPTS.c.day).where(ATTEMPTS.c.day < oldest).distinct()
+            days = sorted((await connection.execute(old)).scalars())
+        for day in days:
+            async with self._database.begin() as connection:
+                gone = await connection.execute(delete(ATTEMPTS).where(ATTEMPTS.c.day == day))
+                count += gone.rowcount
+        return count
 
     async def _flushed(self) -> None:
         for _ in range(CLOSE_TRIES):

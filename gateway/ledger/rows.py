@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from chat.events import Usage
 from gateway.engine.attempt import Attempt
+from gateway.engine.estimate import estimate
 from gateway.engine.ports import Settlement
 from gateway.ledger.prices import Price, Prices
 
@@ -55,6 +57,7 @@ def _of_attempt(
         # One that was still running when its request ended was cut off with it.
         outcome, error = ("failed", outcome) if outcome else ("cancelled", None)
     price = prices.of(target.provider.name, target.model)
+    told, usage = usage, _estimated(settlement, attempt)
     cost = _cost(price, usage)
     if cost is None and error in NOT_BILLED and attempt.first_at is None:
         cost = 0
@@ -75,7 +78,21 @@ def _of_attempt(
         others=_others(settlement, usage, prices, ends) if answered else (None, None),
         first_ms=None if attempt.first_at is None else (attempt.first_at - began) * 1000,
         total_ms=None if attempt.ended is None else (attempt.ended - began) * 1000,
+        estimated=usage is not told,
     )
+
+
+def _estimated(settlement: Settlement, attempt: Attempt) -> Usage:
+    """What an answer that broke off used, where its upstream could not tell any more: the question
+    by its length, a token for each piece that came."""
+    usage = attempt.usage
+    known = usage.input_tokens is not None and usage.output_tokens is not None
+    if known or attempt.first_at is None or attempt.outcome == "finished":
+        return usage
+    came, went = usage.input_tokens, usage.output_tokens
+    if came is None and settlement.request is not None:
+        came = estimate(settlement.request)
+    return replace(usage, input_tokens=came, output_tokens=attempt.seen if went is None else went)
 
 
 def _alone(settlement: Settlement, prices: Prices, ends: EndsOf, at: int) -> Row:
@@ -124,6 +141,7 @@ def _row(
     others: tuple[int | None, int | None],
     first_ms: float | None,
     total_ms: float | None,
+    estimated: bool = False,
 ) -> Row:
     trace, caller = settlement.trace, settlement.caller
     return (
@@ -158,6 +176,7 @@ def _row(
         trace.classifier_version,
         _text(trace.reason, 300),
         trace.propensity,
+        estimated,
     )
 
 

@@ -81,8 +81,11 @@ def folded(dialect: str, where: ColumnElement[bool]) -> Executable:
 
 
 async def rebuild(connection: AsyncConnection) -> None:
-    """Makes the totals anew from the rows."""
-    await connection.execute(delete(DAYS))
+    """Makes the totals anew from the rows. Days whose rows were deleted keep what they have."""
+    first = (await connection.execute(select(func.min(_A.day)))).scalar()
+    if first is None:
+        return
+    await connection.execute(delete(DAYS).where(DAYS.c.day >= first))
     await connection.execute(folded(connection.dialect.name, true()))
 
 

@@ -122,6 +122,18 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self.cache = Counter(
+            "pointsman_cache",
+            "Questions whose answer may be kept; outcome: hit or miss.",
+            ("route", "outcome"),
+            registry=self.registry,
+        )
+        self.cache_saved = Counter(
+            "pointsman_cache_saved_dollars",
+            "What hits would have cost, where the price is known.",
+            ("route",),
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, str, str, str], _Children] = {}
         self._attempt_children: dict[tuple[str, str, str], Counter] = {}
         self._decision_children: dict[tuple[str, str], Counter] = {}
@@ -151,6 +163,9 @@ class Metrics:
     def ledger_rows(self, outcome: str, count: int) -> None:
         self.ledger.labels(outcome).inc(count)
 
+    def cache_saves(self, route: str, nano: int) -> None:
+        self.cache_saved.labels(route).inc(nano / 1e9)
+
     def ledger_waits(self, count: int) -> None:
         self.ledger_waiting.set(count)
 
@@ -179,6 +194,8 @@ class Metrics:
             children.duration.observe(trace.total_ms / 1000)
         if trace.first_token_ms is not None:
             children.first_token.observe(trace.first_token_ms / 1000)
+        if trace.cache is not None:
+            self.cache.labels(trace.route, trace.cache).inc()
         usage = settlement.usage
         if usage.input_tokens:
             children.input_tokens.inc(usage.input_tokens)

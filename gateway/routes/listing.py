@@ -13,7 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from chat.errors import GatewayError, ModelNotFound
+from gateway.accounts.app import App
+from gateway.accounts.limits import check_models
 from gateway.engine.names import TAG, Target
+from gateway.engine.ports import OPEN, Caller
 from gateway.services import Services
 from providers.model_info import ModelInfo
 
@@ -35,8 +38,9 @@ class Listed:
         return self.provider or OWNER
 
 
-async def listed(services: Services) -> list[Listed]:
-    """All names. Waits a moment for the first look at the upstreams, if it still runs."""
+async def listed(services: Services, caller: Caller = OPEN) -> list[Listed]:
+    """All names that the caller may ask. Waits a moment for the first look at the upstreams, if it
+    still runs."""
     try:
         async with asyncio.timeout(FIRST_LOOK_S):
             await services.looked.wait()
@@ -69,13 +73,30 @@ async def listed(services: Services) -> list[Listed]:
                 Listed(f"{provider}/{name}", services.registry.info(provider, name), provider, name)
                 for name in models
             ]
-    return found
+    app = services.limits.app_of(caller)
+    if app is None or not app.models:
+        return found
+    return [one for one in found if _may_ask(services, app, one)]
 
 
-async def found(services: Services, name: str) -> Listed:
+def _may_ask(services: Services, app: App, one: Listed) -> bool:
+    """As it will be said when he asks: of a route all of its targets pass, or its name."""
+    try:
+        route = services.router.route(one.name)
+        if route is None:
+            targets = list(services.router.targets(one.name))
+        else:
+            targets = [each for tier in services.router.tiers(route).values() for each in tier]
+        check_models(app, one.name, targets)
+    except GatewayError:
+        return False
+    return True
+
+
+async def found(services: Services, name: str, caller: Caller = OPEN) -> Listed:
     """By its listed name, by a provider's bare one, with or without :latest. Raises
     ModelNotFound."""
-    everything = await listed(services)
+    everything = await listed(services, caller)
     wanted = {name, name.removesuffix(TAG), name.removesuffix(TAG) + TAG}
     for matches in (
         lambda one: one.name == name,

@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 
 from chat.request import Json
+from gateway.middleware import CALLER
 from gateway.routes.listing import Listed, found, listed
 from gateway.services import SERVICES
 
@@ -25,17 +26,17 @@ def register(app: web.Application) -> None:
 
 
 async def every(request: web.Request) -> web.Response:
-    return _json(whole(await listed(request.app[SERVICES])))
+    return _json(whole(await listed(request.app[SERVICES], request[CALLER])))
 
 
 async def one(request: web.Request) -> web.Response:
-    model = await found(request.app[SERVICES], request.match_info["name"])
+    model = await found(request.app[SERVICES], request.match_info["name"], request[CALLER])
     return _json({**_openai(model), **_gemini(model)})
 
 
 async def discovered(request: web.Request) -> web.Response:
     """The names of Ollama's and OpenAI's models (seed 003), inside the same body."""
-    models = await listed(request.app[SERVICES])
+    models = await listed(request.app[SERVICES], request[CALLER])
     names = {
         provider: [model.model for model in models if model.name == f"{provider}/{model.model}"]
         for provider in SEED_PROVIDERS

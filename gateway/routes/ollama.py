@@ -16,6 +16,7 @@ from chat.request import Json
 from dialects import reading
 from dialects.ollama import load_reply
 from gateway.engine.names import TAG
+from gateway.middleware import CALLER
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import Listed, found, listed, target_of
 from gateway.services import SERVICES, Services
@@ -51,7 +52,8 @@ async def version(request: web.Request) -> web.Response:
 
 
 async def tags(request: web.Request) -> web.Response:
-    return _json({"models": [_row(model) for model in await listed(request.app[SERVICES])]})
+    models = await listed(request.app[SERVICES], request[CALLER])
+    return _json({"models": [_row(model) for model in models]})
 
 
 async def running(request: web.Request) -> web.Response:
@@ -62,7 +64,7 @@ async def running(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     """Takes `model`, or `name` as older clients write it."""
     services = request.app[SERVICES]
-    model = await found(services, await _named(request))
+    model = await found(services, await _named(request), request[CALLER])
     body = await _upstreams_own(services, model) or _made_up(model)
     info = body["model_info"] if isinstance(body.get("model_info"), dict) else {}
     # Copilot shows it in the model's place, so that several routes would look the same.
@@ -75,7 +77,7 @@ async def show(request: web.Request) -> web.Response:
 
 async def pull(request: web.Request) -> web.Response:
     """A model that is there needs no pulling; another one cannot be had here."""
-    await found(request.app[SERVICES], await _named(request))
+    await found(request.app[SERVICES], await _named(request), request[CALLER])
     return web.Response(body=b'{"status":"success"}\n', content_type="application/x-ndjson")
 
 

@@ -27,6 +27,7 @@ from gateway.routes.bodies import read_json
 from gateway.services import SERVICES, Services
 from gateway.settings import SettingsError
 from gateway.store.tables.settings import PROFILES
+from providers import http1
 from providers.guard import RefusedAddressError, resolve_public
 
 LONGEST_KEY = 4096
@@ -228,15 +229,19 @@ def _address(text: str, param: str) -> str:
 async def _guard(services: Services, changes: Changes, spelled: str | None) -> None:
     """Each address that is new is looked up. `spelled`: how the body writes it, {} standing for
     the provider; None is seed 003's way. Raises BadRequest."""
+    assert services.reloader is not None
+    allow = services.reloader.hosts()
     for path, value in changes.items():
         _, name, field = path.split("/", 2)
         if field != "base_url" or value is None:
             continue
         param = "openai_base_url" if spelled is None else spelled.format(name)
         try:
-            await resolve_public(value, services.settings.access.upstream_allow)
+            where = await resolve_public(value, allow)
         except RefusedAddressError as fault:
             reading.bad(param, f"cannot be used: {fault}; [access] upstream_allow has exceptions.")
+        # Each connection is held to it: a name may stand for another machine a moment later.
+        services.client.guarded[http1.Origin(where.host, where.port, where.tls)] = allow
 
 
 def _told(services: Services) -> dict[str, Json]:

@@ -70,6 +70,32 @@ async def test_a_code_serves_as_key_in_every_language(language: str) -> None:
         assert len(upstream.received) == 1
 
 
+@pytest.mark.parametrize("where", ["/v1/models", "/v1beta/models", "/api/tags", "/models"])
+async def test_a_list_of_models_has_what_its_reader_may_ask(where: str) -> None:
+    codes = {
+        **CODES,
+        "target": {"code": "pm-target", "models": ["lab/*"]},
+        "plain": {"code": "pm-plain", "models": ["auto"]},
+    }
+    async with guarded(codes=codes) as (one, upstream):
+        upstream.answers["/v1/models"] = b'{"data": [{"id": "m"}]}'
+        await one.services.registry.look()
+        one.services.directory.refresh()
+
+        async def names(code: str) -> set[str]:
+            async with one.session.get(one.url + where, headers=key("openai", code)) as told:
+                assert told.status == 200
+                body = await told.json()
+            rows = body["data"] if "data" in body else body["models"]
+            return {(row.get("id") or row["name"]).removesuffix(":latest") for row in rows}
+
+        everything = await names("pm-good")
+        assert "lab/m" in everything
+        assert await names("pm-narrow") == set()
+        assert "lab/m" in await names("pm-target")
+        assert await names("pm-plain") == everything & {"auto"}
+
+
 async def test_geminis_clients_may_write_the_key_into_the_url() -> None:
     async with guarded() as (one, _):
         url = one.url + path("gemini", stream=False)

@@ -90,6 +90,12 @@ async def test_the_same_question_is_asked_once(redis: str) -> None:
         assert await ask(gateway) == ("miss", "red, green, blue")
         assert await ask(gateway) == ("hit", "red, green, blue")
         assert len(upstream.received) == 1
+        for outcome in ("hit", "miss"):
+            told = {"route": "auto", "outcome": outcome}
+            assert gateway.counted("pointsman_cache_total", **told) == 1
+        saved = gateway.counted("pointsman_cache_saved_dollars_total", route="auto")
+        # 3 tokens at 10 and 2 at 20 for a million.
+        assert round(saved, 9) == 0.00007
 
 
 @pytest.mark.parametrize("first_streams", [True, False])

@@ -37,6 +37,65 @@ def given(url: str = "", **more: Any) -> Any:
     return settings(store={"database": url, "secret_key": SECRET}, **more)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://169.254.169.254/latest",
+        "http://10.0.0.7/v1",
+        "http://[::ffff:192.168.1.1]/v1",
+        "https://no-such-host.invalid/v1",
+    ],
+)
+async def test_an_address_of_our_own_network_is_refused(address: str) -> None:
+    async with running(settings()) as gateway:
+        for path, body in (
+            ("/settings", {"openai_base_url": address}),
+            ("/settings", {"providers": {"openai": {"base_url": address}}}),
+            ("/settings/test", {"provider": "openai", "api_key": KEY, "base_url": address}),
+        ):
+            status, told = await post(gateway, path, body)
+            assert status == 400, (path, told)
+            assert told["error"]["param"].endswith("base_url")
+        assert (await get(gateway, "/settings"))["version"] == 0
+
+
+async def test_one_that_the_operators_file_has_is_his_own() -> None:
+    upstream = ReplayServer(Play(openai_stream("yes")))
+    async with upstream:
+        given = settings(providers={"lab": openai_provider(upstream.url)})
+        async with running(given) as gateway:
+            there = {"providers": {"lab": {"base_url": upstream.url + "/v1/other"}}}
+            assert (await post(gateway, "/settings", there))[0] == 200
+
+
+async def test_a_name_that_moves_to_our_network_later_is_not_followed() -> None:
+    """What `localhost` was when it was looked at counts for nothing: each connection is."""
+    upstream = ReplayServer(Play(openai_stream("yes")))
+    async with upstream, running(given()) as gateway:
+        change = {"openai_api_key": KEY, "openai_base_url": upstream.url + "/v1"}
+        assert (await post(gateway, "/settings", change))[0] == 200
+        client = gateway.services.client
+        [origin] = client.guarded
+        assert (await gateway.complete(message="Hi", model="openai/gpt-4o")).text == "yes"
+        await client.close()
+        client.guarded[origin] = ()
+        answer = await gateway.complete(message="Hi", model="openai/gpt-4o")
+        assert "yes" not in answer.raw.decode()
+        assert len(upstream.received) == 1
+
+
+async def test_a_redirect_of_an_upstream_is_not_followed() -> None:
+    inside = ReplayServer(Play(openai_stream("secret")))
+    async with inside:
+        away = Play(b"", 302, headers={"Location": inside.url + "/v1/chat/completions"})
+        async with ReplayServer(away) as upstream:
+            lab = {"lab": openai_provider(upstream.url)}
+            async with running(settings(providers=lab)) as gateway:
+                answer = await gateway.complete(message="Hi", model="lab/m")
+                assert b"secret" not in answer.raw
+                assert inside.received == []
+
+
 async def post(gateway: Running, path: str, body: Any) -> tuple[int, Any]:
     async with gateway.session.post(gateway.url + path, json=body, headers=ADMIN) as response:
         return response.status, await response.json()

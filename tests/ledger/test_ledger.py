@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,9 @@ class Counted:
 
     def ledger_rows(self, outcome: str, count: int) -> None:
         self.rows[outcome] += count
+
+    def cache_saves(self, route: str, nano: int) -> None:
+        pass
 
     def ledger_waits(self, count: int) -> None:
         pass
@@ -120,6 +125,24 @@ async def test_the_totals_made_anew_from_the_rows_are_the_totals(written: Writte
             assert await ledger.flush()
     before = await books.days(database)
     assert len(before) > 10
+    async with database.begin() as connection:
+        await rebuild(connection)
+    assert await books.days(database) == before
+
+
+async def test_rows_that_are_too_old_go_and_their_totals_stay(written: Written) -> None:
+    ledger, database, _, _ = written
+    now = time.time()
+    for days in (40, 35, 31, 2, 0):
+        ledger._now = partial(float, now - days * 86_400)
+        ledger.settle(settled())
+    assert await ledger.flush()
+    ledger._now = lambda: now
+    before = await books.days(database)
+    ledger.settings = LedgerSettings(keep_days=30)
+    assert await ledger.clean() == 3
+    assert await books.count(database) == 2
+    assert await books.days(database) == before
     async with database.begin() as connection:
         await rebuild(connection)
     assert await books.days(database) == before
@@ -284,7 +307,7 @@ async def test_a_fallback_leaves_a_row_for_the_target_that_failed(tmp_path: Path
 
 
 async def test_a_caller_who_leaves_leaves_a_row(tmp_path: Path) -> None:
-    hard = ReplayServer(Play(openai_stream("a", "b"), stall=300))
+    hard = ReplayServer(Play(openai_stream("a", "b"), stall=400))
     async with hard:
         given = settings(
             providers={"hard": openai_provider(hard.url)}, routes={"auto": {"strong": ["hard/m"]}}
@@ -300,6 +323,10 @@ async def test_a_caller_who_leaves_leaves_a_row(tmp_path: Path) -> None:
             assert await gateway.services.ledger.flush()
             (row,) = await books.attempts(gateway.services.database)
     assert row["outcome"] == "cancelled"
+    # Nobody counted, and a restart must not forget what it cost.
+    assert row["estimated"]
+    assert row["input_tokens"] > 0
+    assert row["output_tokens"] > 0
     assert row["cost_nano"] is None
     assert not row["answered"]
 

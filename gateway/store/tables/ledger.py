@@ -16,6 +16,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    false,
 )
 
 from gateway.store.tables.base import METADATA
@@ -75,6 +76,8 @@ ATTEMPTS = Table(
     Column("reason", String(300), nullable=False),
     # The chance with which the tier was drawn, where it was drawn.
     Column("propensity", Double),
+    # Its tokens are ours: it broke off before its upstream counted them.
+    Column("estimated", Boolean, nullable=False, server_default=false()),
     Index("ix_ledger_at", "at"),
     Index("ix_ledger_request_id", "request_id"),
 )
