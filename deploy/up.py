@@ -7,6 +7,7 @@ The embedded model is left out when LOCAL_MODEL=off, or when an Ollama with a mo
 import asyncio
 import errno
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,8 @@ LOOPBACK = "127.0.0.1"
 CLASSIFIER_DEFAULT = f"http://{LOOPBACK}:8000"
 OLLAMA_DEFAULT = f"http://{LOOPBACK}:11434"
 OLLAMA_PATIENCE_S = 0.3
+SECRET = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|DATABASE_URL|REDIS_URL|SECRETS_DIR)$")
+"""Names of variables that are the gateway's alone; providers' keys are called NAME_API_KEY."""
 GATEWAY_WAITS_S = 15.0
 
 
@@ -61,7 +64,7 @@ def table(environment: Mapping[str, str], settings: Settings, ollama_models: int
             Child(
                 name="classifier",
                 argv=(sys.executable, "-m", "classifier", "serve"),
-                environment=given,
+                environment=without_secrets(given),
                 health_url=f"{own}/healthz",
                 address=Address(host, port, "CLASSIFIER_PORT"),
             )
@@ -81,7 +84,7 @@ def table(environment: Mapping[str, str], settings: Settings, ollama_models: int
             Child(
                 name="local",
                 argv=(sys.executable, "-m", "local"),
-                environment=given,
+                environment=without_secrets(given),
                 health_url=f"{own}/health",
                 address=Address(LOOPBACK, port, "LOCAL_PORT"),
             )
@@ -105,6 +108,11 @@ def table(environment: Mapping[str, str], settings: Settings, ollama_models: int
         )
     )
     return Table(tuple(children), tuple(notes))
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """For the services that call nobody: what they do not hold they cannot lose."""
+    return {name: value for name, value in environment.items() if not SECRET.search(name)}
 
 
 def taken_ports(addresses: Iterable[Address]) -> list[str]:
