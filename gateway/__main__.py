@@ -1,6 +1,7 @@
 """python -m gateway [--config gateway.toml] [--workers N]
 
 python -m gateway codes ... and token --new: see gateway.codes_command.
+python -m gateway feedback label: see gateway.feedback_command.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway import codes_command, workers
+from gateway import codes_command, feedback_command, workers
 from gateway.environment import Read, environment
 from gateway.settings import Settings, SettingsError, load
 from gateway.store.database import StoreError
@@ -30,6 +31,8 @@ def main() -> int:
     try:
         if any(word in codes_command.COMMANDS for word in arguments[:3]):
             return codes_command.command(arguments, reader)
+        if any(word in feedback_command.COMMANDS for word in arguments[:3]):
+            return feedback_command.command(arguments, reader)
         given = parser().parse_args(arguments)
         config = _config(given.config)
         read = reader(config)
