@@ -24,10 +24,10 @@ from tests.doors.upstreams import (
 from tests.replay.server import SSE
 
 OTHERS = {
-    "openai": ("anthropic", "ollama"),
-    "anthropic": ("openai", "gemini"),
-    "gemini": ("openai", "anthropic"),
-    "ollama": ("openai", "anthropic"),
+    "openai": ("anthropic", "ollama", "responses"),
+    "anthropic": ("openai", "gemini", "responses"),
+    "gemini": ("openai", "anthropic", "responses"),
+    "ollama": ("openai", "anthropic", "responses"),
 }
 
 
@@ -126,6 +126,18 @@ OPENAI = [
         "F17-string",
         "openai",
         b"\n\n".join(FRAMES[:4]) + b'\n\ndata: {"error":"out of luck"}\n\n',
+        error="out of luck",
+    ),
+    Row(
+        "F18",
+        "openai",
+        b'{\n  "error": {\n    "message": "out of luck",\n    "code": 500\n  }\n}\n',
+        error="out of luck",
+    ),
+    Row(
+        "F18-after",
+        "openai",
+        b"\n\n".join(FRAMES[:4]) + b'\n\n{\n  "error": {\n    "message": "out of luck"\n  }\n}\n',
         error="out of luck",
     ),
     Row(

@@ -1,4 +1,4 @@
-"""Callers in each of the four languages, by hand: what they send, and what they read."""
+"""Callers in each of the five languages, by hand: what they send, and what they read."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import Any
 
 import orjson
 
+from tests.doors.upstreams import KINDS
 from tests.replay.gateway import Running
 
+DOORS = (*KINDS, "responses")
+"""The languages that are spoken at a door; the last one nowhere else."""
 HEADERS = {
     "openai": {"Authorization": "Bearer x"},
+    "responses": {"Authorization": "Bearer x"},
     "anthropic": {"x-api-key": "x", "anthropic-version": "2023-06-01"},
     "gemini": {"x-goog-api-key": "x"},
     "ollama": {},
@@ -39,6 +43,8 @@ def question(language: str, text: str, *, stream: bool, model: str = "lab/m") ->
     """A body; where the language writes model and stream elsewhere they are left out."""
     if language == "gemini":
         return {"contents": [{"role": "user", "parts": [{"text": text}]}]}
+    if language == "responses":
+        return {"model": model, "input": text, "stream": stream}
     body: dict[str, Any] = {
         "model": model,
         "messages": [{"role": "user", "content": text}],
@@ -57,6 +63,7 @@ def path(language: str, *, stream: bool, model: str = "lab/m") -> str:
         return f"/v1beta/models/{model}:{method}"
     return {
         "openai": "/v1/chat/completions",
+        "responses": "/v1/responses",
         "anthropic": "/v1/messages",
         "ollama": "/api/chat",
     }[language]
@@ -205,14 +212,61 @@ def _ollama_stream(bodies: list[dict[str, Any]]) -> Read:
     return found
 
 
+def _responses(body: dict[str, Any]) -> Read:
+    found = Read()
+    for item in body["output"]:
+        if item["type"] == "message":
+            found.text += "".join(part["text"] for part in item["content"])
+        elif item["type"] == "reasoning":
+            found.thoughts += "".join(part["text"] for part in item["summary"])
+        else:
+            assert item["type"] == "function_call"
+            found.calls.append((item["name"], orjson.loads(item["arguments"])))
+    if body["status"] == "completed":
+        found.finish = "tool_calls" if found.calls else "stop"
+    elif body["status"] == "incomplete":
+        assert body["incomplete_details"]["reason"] == "max_output_tokens"
+        found.finish = "length"
+    # Null where nobody counted.
+    if body["usage"] is not None:
+        found.usage = (body["usage"]["input_tokens"], body["usage"]["output_tokens"])
+    return found
+
+
+def _responses_stream(bodies: list[dict[str, Any]]) -> Read:
+    """What the deltas say; the whole answer in the last event must say the same."""
+    assert [body["sequence_number"] for body in bodies] == list(range(len(bodies)))
+    found = Read()
+    names: dict[int, str] = {}
+    pieces: dict[int, str] = {}
+    for body in bodies:
+        kind = body["type"].removeprefix("response.")
+        if kind == "output_text.delta":
+            found.text += body["delta"]
+        elif kind == "reasoning_summary_text.delta":
+            found.thoughts += body["delta"]
+        elif kind == "output_item.added" and body["item"]["type"] == "function_call":
+            names[body["output_index"]] = body["item"]["name"]
+        elif kind == "function_call_arguments.delta":
+            at = body["output_index"]
+            pieces[at] = pieces.get(at, "") + body["delta"]
+    found.calls = [(name, orjson.loads(pieces[at])) for at, name in names.items()]
+    whole = _responses(bodies[-1]["response"])
+    found.finish, found.usage = whole.finish, whole.usage
+    assert found == whole
+    return found
+
+
 WHOLES: dict[str, Callable[[dict[str, Any]], Read]] = {
     "openai": _openai,
+    "responses": _responses,
     "anthropic": _anthropic,
     "gemini": lambda body: _gemini_stream([body]),
     "ollama": lambda body: _ollama_stream([body]),
 }
 STREAMS = {
     "openai": _openai_stream,
+    "responses": _responses_stream,
     "anthropic": _anthropic_stream,
     "gemini": _gemini_stream,
     "ollama": _ollama_stream,

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.doors.clients import ask, question, read
+from tests.doors.clients import DOORS, ask, question, read
 from tests.doors.lab import PARAMETERS, SCHEMA, lab
 from tests.doors.upstreams import CALLS, HELLO, JSON, KINDS, OBJECT, Said, play, provider, refusal
 from tests.replay.gateway import running, settings
@@ -95,6 +95,46 @@ async def test_a08_a_refused_key_is_not_tried_again(status: int, tries: int) -> 
         assert told == 200
         assert read("openai", raw, stream=False).text == HELLO.text
         assert (len(broken.received), len(well.received)) == (tries, 1)
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a04_an_error_event_before_any_content_sends_the_question_on(door: str) -> None:
+    """Under a status of 200, behind a message_start and a ping."""
+    begun = b'event: ping\ndata: {"type":"ping"}\n\n'
+    said = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
+    async with (
+        ReplayServer(Play(begun + b"event: error\ndata: " + said + b"\n\n")) as broken,
+        ReplayServer(play("openai", HELLO, True)) as well,
+    ):
+        given = settings(
+            providers={
+                "lab": provider("anthropic", broken.url),
+                "two": provider("openai", well.url),
+            },
+            routes={"auto": {"local": ["lab/m"], "strong": ["lab/m", "two/m"]}},
+            attempts={"per_target": 1},
+        )
+        async with running(given) as gateway:
+            body = question(door, "Hi", stream=True, model="auto")
+            status, raw = await ask(gateway, door, body, stream=True, model="auto")
+        assert status == 200
+        found = read(door, raw, stream=True)
+        assert (found.text, found.finish) == (HELLO.text, "stop")
+        assert (len(broken.received), len(well.received)) == (1, 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_o08_a_prompt_that_ollama_cut_is_told(stream: bool) -> None:
+    """It says nothing itself; the count that fills the context to the last token does. The word
+    stands in the closing event and in a whole answer of our own door."""
+    for counted, detail in ((4096, "prompt_truncated"), (7, None)):
+        said = Said(usage=(counted, 5))
+        async with lab("ollama", play("ollama", said, stream)) as (gateway, upstream):
+            answer = await gateway.complete(message="Hi", model="lab/m", stream=stream)
+            assert upstream.received[0].body["options"]["num_ctx"] == 4096
+            told = answer.closing if stream else answer.json
+        assert told.get("finish_detail") == detail
+        assert told["finish_reason"] == "stop"
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ def text_before_error(door: str, raw: bytes) -> str:
         body = orjson.loads(data)
         if "choices" in body:
             pieces += [one["delta"].get("content") or "" for one in body["choices"]]
+        elif door == "responses":
+            pieces += [body["delta"]] if body["type"] == "response.output_text.delta" else []
         elif "delta" in body:
             pieces.append(body["delta"].get("text", ""))
         elif "message" in body and door == "ollama":
@@ -65,6 +67,7 @@ async def test_a_row_of_the_table(row: Row, door: str) -> None:
             if status == 200:
                 assert HELLO.text.startswith(text_before_error(door, raw))
                 assert b"message_stop" not in raw
+                assert b"response.completed" not in raw
                 assert b'"finish_reason":"' not in raw
                 assert b'"done":true' not in raw
             else:

@@ -7,7 +7,7 @@ import re
 import orjson
 import pytest
 
-from tests.doors.clients import HEADERS, ask, path, question, read
+from tests.doors.clients import DOORS, HEADERS, ask, path, question, read
 from tests.doors.lab import lab
 from tests.doors.upstreams import CALLS, EVERYTHING, HELLO, KINDS, THOUGHT, Said, play, refusal
 from tests.replay.gateway import running, settings
@@ -105,6 +105,56 @@ async def test_ollama(kind: str, said: Said) -> None:
     assert [orjson.loads(line)["done"] for line in raw.splitlines()].count(True) == 1
 
 
+@pytest.mark.parametrize("said", SAIDS, ids=lambda one: one.finish + one.text[:3])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_responses(kind: str, said: Said) -> None:
+    """An `event:` line that says its type, numbers without a gap, ASCII, and no [DONE]."""
+    raw = await raw_of("responses", kind, said)
+    assert b"[DONE]" not in raw
+    assert b"\r" not in raw
+    assert raw.isascii()
+    assert raw.endswith(b"}\n\n")
+    events = []
+    for frame in raw.decode().split("\n\n")[:-1]:
+        found = re.fullmatch(r"event: ([\w.]+)\ndata: (\{.*\})", frame)
+        assert found, frame
+        events.append(orjson.loads(found[2]))
+        assert events[-1]["type"] == found[1]
+    assert [one["sequence_number"] for one in events] == list(range(len(events)))
+    assert [one["type"] for one in events[:2]] == ["response.created", "response.in_progress"]
+    assert events[-1]["type"] == "response.completed"
+    opened: list[int] = []
+    for one in events:
+        if one["type"] == "response.output_item.added":
+            assert one["output_index"] == len(opened)
+            opened.append(one["output_index"])
+        elif "output_index" in one:
+            assert one["output_index"] == opened[-1]
+    needed = {"id", "object", "created_at", "model", "output", "parallel_tool_calls"}
+    needed |= {"tool_choice", "tools", "status"}
+    for one in (events[0], events[1], events[-1]):
+        assert needed <= one["response"].keys()
+        assert one["response"]["id"] == events[0]["response"]["id"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("door", DOORS)
+async def test_an_answer_is_the_same_wherever_the_upstreams_bytes_are_cut(
+    door: str, kind: str
+) -> None:
+    """Whole, one byte a write, two, three and five: no character of several bytes stays whole."""
+    async with lab(kind) as (gateway, upstream):
+        for said in (HELLO, CALLS):
+            for size in (None, 1, 2, 3, 5):
+                upstream.play(play(kind, said, True, chunk=size))
+                body = question(door, "Hi", stream=True)
+                status, raw = await ask(gateway, door, body, stream=True)
+                assert status == 200
+                found = read(door, raw, stream=True)
+                assert (found.text, found.finish) == (said.text, said.finish)
+                assert found.calls == [(call.name, call.arguments) for call in said.calls]
+
+
 async def test_ollama_streams_when_nobody_says_whether() -> None:
     async with lab("openai", play("openai", HELLO, True)) as (gateway, _):
         body = question("ollama", "Hi", stream=True)
@@ -122,7 +172,7 @@ async def test_ollama_streams_when_nobody_says_whether() -> None:
                 assert (await response.read()).count(b"\n") > 2
 
 
-@pytest.mark.parametrize("door", KINDS)
+@pytest.mark.parametrize("door", DOORS)
 async def test_a_stream_is_never_packed_or_kept(door: str) -> None:
     async with (
         lab("openai", play("openai", HELLO, True)) as (gateway, upstream),
@@ -151,7 +201,7 @@ async def test_head_has_headers_and_no_body(path: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("door", KINDS)
+@pytest.mark.parametrize("door", DOORS)
 async def test_when_the_first_upstream_fails_the_second_one_answers(
     door: str, stream: bool
 ) -> None:

@@ -7,7 +7,7 @@ import re
 import orjson
 import pytest
 
-from tests.doors.clients import ask, question, read
+from tests.doors.clients import DOORS, ask, question, read
 from tests.doors.lab import lab
 from tests.doors.upstreams import HELLO, KINDS, play
 
@@ -15,6 +15,7 @@ EARLY = {"commit_after_s": 0.1}
 ALLOWED = {
     # Comments without a blank line: one that ends an event would be an empty event to some.
     "openai": rb"(: keepalive\n)*data: \{",
+    "responses": rb"(: keepalive\n)*event: response\.created\ndata: \{",
     "anthropic": rb'(event: ping\ndata: \{"type": "ping"\}\n\n)*event: message_start\n',
     "gemini": rb"(\r\n)*data: \{",
     "ollama": rb'(\{"model":"lab/m",[^\n]*"content":""\},"done":false\}\n)*\{',
@@ -22,7 +23,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("door", KINDS)
+@pytest.mark.parametrize("door", DOORS)
 async def test_only_what_every_client_passes_over_is_written(door: str, kind: str) -> None:
     async with lab(kind, play(kind, HELLO, True, before_s=0.3), attempts=EARLY) as (gateway, _):
         status, raw = await ask(gateway, door, question(door, "Hi", stream=True), stream=True)
