@@ -18,6 +18,7 @@ from chat.errors import (
     MethodNotAllowed,
     NoTargetLeft,
     NotFound,
+    QueueFull,
     TooLarge,
     UpstreamError,
 )
@@ -26,6 +27,7 @@ from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
 from dialects.retry_after import MAX_WAIT_S
 from gateway.engine.ports import OPEN, Caller, Grant
+from gateway.store.faults import is_of_the_store
 
 REQUEST_ID = web.RequestKey("request_id", str)
 CALLER = web.RequestKey("caller", Caller)
@@ -36,6 +38,8 @@ OWN = CompleteDialect()
 OVERLOADED = {"anthropic": 529}
 """A language's own status for "come back later", which its SDK has a class for; 503 elsewhere
 (PROTOCOLS 6.7)."""
+
+STORE_AGAIN_S = 2.0
 
 log = logging.getLogger("pointsman.door")
 
@@ -90,9 +94,8 @@ def door(
             if given_up.status < 400:
                 raise
             failure = _of_http(given_up, request)
-        except Exception:
-            log.exception("a fault of ours", extra={"fields": {"request_id": request_id}})
-            failure = GatewayError("The gateway failed. The log has the request's id.")
+        except Exception as fault:
+            failure = _of_ours(fault, request_id)
         return error_response(failure, dialect_of(request) or OWN, request_id)
 
     return around
@@ -117,6 +120,20 @@ def error_response(error: GatewayError, dialect: InboundDialect, request_id: str
         content_type="application/json",
         headers=headers,
     )
+
+
+def _of_ours(fault: Exception, request_id: str) -> GatewayError:
+    fields = {"request_id": request_id}
+    if is_of_the_store(fault):
+        said = (str(fault).splitlines() or [type(fault).__name__])[0][:200]
+        log.error("a store failed", extra={"fields": {**fields, "error": said}})
+        return QueueFull(
+            "What this needs cannot be read or written just now. Ask again.",
+            code="store_unavailable",
+            retry_after=STORE_AGAIN_S,
+        )
+    log.error("a fault of ours", exc_info=fault, extra={"fields": fields})
+    return GatewayError("The gateway failed. The log has the request's id.")
 
 
 async def _one_slash(request: web.Request) -> Handler:

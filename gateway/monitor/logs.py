@@ -7,6 +7,7 @@ import logging
 import queue
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
@@ -105,8 +106,10 @@ def start(settings: Log, out: TextIO = sys.stderr, number: int = 0) -> Logs:
 
     def write(settlements: list[tuple[float, Settlement]]) -> None:
         for piece in _pieces([line(at, settlement) for at, settlement in settlements]):
-            out.write(piece.decode())
-            out.flush()
+            # A full disk, or nobody reads any more: the lines are lost, and not those behind them.
+            with suppress(OSError):
+                out.write(piece.decode())
+                out.flush()
         if files:
             whole = b"".join([_json_line(at, settlement) for at, settlement in settlements])
             files["app"].write(whole)
