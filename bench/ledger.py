@@ -51,6 +51,8 @@ class Unheard:
 
     def ledger_waits(self, count: int) -> None: ...
 
+    def cache_saves(self, route: str, nano: int) -> None: ...
+
 
 def settled(number: int) -> Settlement:
     provider, model = MODELS[number // (DAYS_BACK * APPS) % len(MODELS)]
