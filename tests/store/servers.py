@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -12,6 +15,9 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+_SHARED: list[Postgres] = []
 
 
 def free_port() -> int:
@@ -41,9 +47,31 @@ def redis(folder: Path, *, port: int | None = None, durable: bool = False) -> Ge
 
 @contextmanager
 def postgres() -> Generator[str]:
-    """Yields the URL of an empty database."""
-    with stoppable_postgres() as server:
-        yield server.url
+    """Yields the URL of an empty database, on one server for the whole run: a server for each test
+    takes two seconds of two cores, and on a busy machine some of them came too late."""
+    server = _server()
+    name = f"test_{secrets.token_hex(6)}"
+    server.sql(f"CREATE DATABASE {name}")
+    try:
+        yield server.url.rpartition("/")[0] + f"/{name}"
+    finally:
+        server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _server() -> Postgres:
+    """Started by the first test that asks, ended with the run."""
+    for server in _SHARED:
+        if server.runs:
+            return server
+    _SHARED[:] = [Postgres()]
+    atexit.register(_ended, _SHARED[0])
+    _SHARED[0].start(lone=True)
+    return _SHARED[0]
+
+
+def _ended(server: Postgres) -> None:
+    server.stop()
+    shutil.rmtree(server.folder, ignore_errors=True)
 
 
 @contextmanager
@@ -64,7 +92,7 @@ class Postgres:
 
     def __init__(self) -> None:
         self.binaries = _postgres_binaries()
-        self.folder = Path(tempfile.mkdtemp(prefix="pointsman-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="pointsman-pg-", dir=_open_to_all()))
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user:
             shutil.chown(self.folder, self._user, self._user)
@@ -72,16 +100,31 @@ class Postgres:
         self.url = f"postgresql://pointsman@127.0.0.1:{self.port}/postgres"
         self._process: subprocess.Popen[bytes] | None = None
         make = ["-U", "pointsman", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        subprocess.run(
+        made = subprocess.run(
             [str(self.binaries / "initdb"), "-D", str(self._data), *make],
-            check=True,
+            check=False,
             capture_output=True,
+            text=True,
             cwd=self.folder,
             user=self._user,
             group=self._user,
         )
+        assert made.returncode == 0, f"initdb: {made.stdout[-500:]}{made.stderr[-1500:]}"
 
-    def start(self) -> None:
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def sql(self, statement: str) -> None:
+        """As its owner; by psql, as a test may have no loop of its own here."""
+        command = [str(self.binaries / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-d", self.url]
+        done = subprocess.run(
+            [*command, "-c", statement], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    def start(self, *, lone: bool = False) -> None:
+        """`lone`: nobody would stop it were the run killed. Not from a thread that ends."""
         run = ["-p", str(self.port), "-h", "127.0.0.1", "-k", str(self.folder), "-c", "fsync=off"]
         with (self.folder / "postgres.log").open("a") as log:
             self._process = subprocess.Popen(
@@ -90,6 +133,7 @@ class Postgres:
                 cwd=self.folder,
                 user=self._user,
                 group=self._user,
+                preexec_fn=_end_with_us if lone else None,
             )
         _answers(self.port, self._process)
         _ready(self.binaries, self.port)
@@ -100,6 +144,19 @@ class Postgres:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(10)
             self._process = None
+
+
+def _open_to_all() -> str:
+    """Where another user gets through: TMPDIR may be one's own alone."""
+    place = Path(tempfile.gettempdir()).resolve()
+    if all(one.stat().st_mode & 0o001 for one in (place, *place.parents)):
+        return str(place)
+    return "/tmp"
+
+
+def _end_with_us() -> None:
+    """A run that is killed leaves no server behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _postgres_binaries() -> Path:
