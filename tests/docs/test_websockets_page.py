@@ -71,9 +71,9 @@ async def test_the_messages_of_the_chat_socket_are_as_described(tmp_path: Path) 
             assert again[-1] == came[-1]
 
 
-async def asked_once(shell: Shell) -> None:
+async def asked_once(shell: Shell, **model: str) -> None:
     """Until the feed shows it."""
-    await shell.gateway.complete(message="Hi", model="lab/m")
+    await shell.gateway.complete(message="Hi", **model)
     async with asyncio.timeout(20):
         while True:
             async with shell.gateway.session.get(
@@ -88,7 +88,7 @@ async def test_the_live_feed_is_as_described(tmp_path: Path) -> None:
     said = documented(type="snapshot")
     row = next(one for one in MESSAGES if "attempts" in one and "door" in one)
     async with shell_of(tmp_path, {}) as shell:
-        await asked_once(shell)
+        await asked_once(shell, model="lab/m")
         session = shell.gateway.session
         async with session.ws_connect(
             shell.gateway.url + "/ws/monitoring", headers=ADMIN
@@ -106,7 +106,7 @@ async def test_the_live_feed_is_as_described(tmp_path: Path) -> None:
 async def test_what_the_routing_page_reads_is_as_described(tmp_path: Path) -> None:
     said = next(one for one in MESSAGES if "classifier_error" in one)
     async with shell_of(tmp_path, {}) as shell:
-        await shell.gateway.complete(message="Hi")
+        await asked_once(shell)
         async with shell.gateway.session.get(
             shell.gateway.url + "/routing", headers=ADMIN
         ) as response:
