@@ -230,6 +230,39 @@ async def test_a_stream_that_is_closed_frees_the_upstream(kind: str) -> None:
         await upstream.until_left(limit_s=1.0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_keep_alives_of_a_silent_upstream_mean_nothing(kind: str) -> None:
+    """Not even to the numbers of the events."""
+    limits = {"commit_after_s": 0.1}
+    slow = play(kind, HELLO, True, before_s=0.4)
+    async with lab(kind, slow, attempts=limits) as (gateway, _), client(gateway) as ask:
+        raw = await ask.responses.with_raw_response.create(model="lab/m", input="Hi", stream=True)
+        assert raw.status_code == 200
+        events = [event async for event in raw.parse()]
+        assert [event.sequence_number for event in events] == list(range(len(events)))
+        assert events[-1].type == "response.completed"
+        assert events[-1].response.output_text == HELLO.text
+
+
+async def test_a_failure_behind_keep_alives_is_told_in_the_stream() -> None:
+    """The status went out long ago."""
+    limits = {"commit_after_s": 0.1, "per_target": 1}
+    late = refusal("openai", 503)
+    late.before_s = 0.4
+    async with lab("openai", late, attempts=limits) as (gateway, _), client(gateway) as ask:
+        stream = await ask.responses.create(model="lab/m", input="Hi", stream=True)
+        events = [event async for event in stream]
+    assert events[-1].type == "response.failed"
+    assert events[-1].response.error.message
+
+
+async def test_a_model_that_is_not_there_is_not_found() -> None:
+    async with lab("openai") as (gateway, _), client(gateway) as ask:
+        for stream in (False, True):
+            with pytest.raises(openai.NotFoundError, match="nobody"):
+                await ask.responses.create(model="nobody", input="Hi", stream=stream)
+
+
 async def test_what_an_agent_sends_is_understood() -> None:
     """As coding agents write it: instructions, typed messages, functions, nothing stored."""
     body = {
