@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from classifier import artefact, embedding, explain, monitor, settings
+from classifier import artefact, embedding, explain, monitor, operate, settings
 from classifier.artefact import Artefact, ArtefactError
 from classifier.bodies import (
     EITHER,
@@ -176,6 +176,16 @@ class Service:
         }
         return web.Response(body=orjson.dumps(body), headers=JSON)
 
+    async def card_route(self, _: web.Request) -> web.Response:
+        """GET /card: the card of the model that serves."""
+        return web.Response(body=orjson.dumps(self.model.card), headers=JSON)
+
+    async def promote_route(self, request: web.Request) -> web.Response:
+        return await operate.promote_route(request, self.settings)
+
+    async def rollback_route(self, request: web.Request) -> web.Response:
+        return await operate.rollback_route(request, self.settings)
+
     async def health_route(self, _: web.Request) -> web.Response:
         """GET /healthz: what serves. The golden prompts were re-scored when it was loaded.
 
@@ -204,7 +214,9 @@ class Service:
         return web.Response(body=await asyncio.to_thread(monitor.scrape), headers=EXPOSITION)
 
 
-PATHS = frozenset({"/classify", "/complete", "/model", "/healthz", "/metrics"})
+PATHS = frozenset(
+    {"/classify", "/complete", "/model", "/card", "/promote", "/rollback", "/healthz", "/metrics"}
+)
 
 
 @web.middleware
@@ -252,12 +264,15 @@ def prepared() -> Service:
 
 
 def build_app(service: Service) -> web.Application:
-    """The application with its five routes."""
+    """The application with its routes."""
     app = web.Application(middlewares=[in_json], client_max_size=service.settings.largest_body)
     app.cleanup_ctx.append(service.background)
     app.router.add_post("/classify", service.classify_route)
     app.router.add_post("/complete", service.complete_route)
     app.router.add_get("/model", service.model_route)
+    app.router.add_get("/card", service.card_route)
+    app.router.add_post("/promote", service.promote_route)
+    app.router.add_post("/rollback", service.rollback_route)
     app.router.add_get("/healthz", service.health_route)
     app.router.add_get("/metrics", service.metrics_route)
     return app
