@@ -37,10 +37,13 @@ async def test_what_rests_on_one_rests_on_the_other(one_cluster: Cluster) -> Non
     for number in range(4):
         await ask(one, "work", f"ill {number}", model="lab/bad")
 
+    assert await one_cluster.asked("ill ") >= 3
+
     async def rests() -> bool:
         # Asked by nobody here, and known all the same.
-        status, told, _ = await ask(other, "work", "ill too", model="lab/bad")
-        return status == 503 and "rests" in told["error"]["message"]
+        _, feed = await got(other.url + "/monitoring", **ADMIN)
+        found = {row["target"]: row for row in feed["targets"]}
+        return "lab/bad" in found and found["lab/bad"]["breaker"] != "closed"
 
     await until("the other node knows that it rests", rests, 10)
 
