@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -115,10 +116,12 @@ class Shell:
         # A link would lose the environment that it belongs to.
         python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
         python.chmod(0o755)
+        found = shutil.which("curl")
+        assert found is not None, "the documents' commands need curl"
         curl = shims / "curl"
         log = self.folder / "statuses"
         curl.write_text(
-            "#!/bin/sh\nexec /usr/bin/curl --max-time 60 "
+            f"#!/bin/sh\nexec {found} --max-time 60 "
             f"-w '%{{stderr}}STATUS %{{http_code}}\\n' \"$@\" 2>>{log}\n"
         )
         curl.chmod(0o755)
