@@ -33,8 +33,8 @@ BEGIN, END = "<!-- load: begin -->", "<!-- load: end -->"
 RATES = (50, 100, 200, 400, 600, 800, 1000, 1300, 1600, 2000, 2500, 3000, 4000, 5000, 6500, 8000)
 SECONDS = 5.0
 OVER = (1.5, 2.0, 3.0)
-ON_TIME_MS = 250.0
-"""The 99th percentile up to the knee."""
+ON_TIME_MS = 100.0
+"""The median up to the knee: a queue that grows shows in it, and a neighbour's moment does not."""
 MOST = 8000
 """Connections; one that cannot be had is a request that nobody took."""
 PATIENCE_S = 10.0
@@ -73,9 +73,12 @@ class Seen:
     untold: int = 0
     """503 without a time to come back."""
 
+    span: float = 0.0
+    """Seconds until the last answer."""
+
     @property
     def goodput(self) -> float:
-        return len(self.good) / self.seconds
+        return len(self.good) / max(self.seconds, self.span)
 
     @property
     def due(self) -> int:
@@ -83,8 +86,8 @@ class Seen:
 
     @property
     def well(self) -> bool:
-        """Everybody was answered, and on time."""
-        return len(self.good) == self.due and percentile(self.good, 0.99) <= ON_TIME_MS
+        """Everybody was answered, and most of them at once."""
+        return len(self.good) == self.due and percentile(self.good, 0.5) <= ON_TIME_MS
 
 
 def percentile(seconds: list[float], share: float) -> float:
@@ -175,6 +178,7 @@ class Open:
             send()
             async with asyncio.timeout(seconds + 60):
                 await ended
+            seen.span = time.perf_counter() - began
         finally:
             timer.close()
         return seen
@@ -231,10 +235,10 @@ async def measured(port: int, rates: tuple[float, ...], seconds: float) -> list[
         "|---:|---:|---:|---:|---:|---:|---:|---:|",
         *(row(seen, back) for seen, back in [*rows, *over]),
         "",
-        f"The knee is at {knee.rate:,.0f} requests/s: up to there everybody is answered, 99 of "
-        f"100 within {ON_TIME_MS:.0f} ms. At {' , '.join(f'{one:g}' for one in OVER)} times the "
-        f"knee at least {worst:.0%} of its goodput is still answered; afterwards, at half the "
-        f"knee, all is as before within {slowest:.1f} s.",
+        f"The knee is at {knee.rate:,.0f} requests/s: up to there everybody is answered, half of "
+        f"them within {ON_TIME_MS:.0f} ms. At {', '.join(f'{one:g}' for one in OVER)} times the "
+        f"knee {worst:.0%} of its goodput, at worst, is still answered (wanted: 80 %); "
+        f"afterwards, at half the knee, all is as before within {slowest:.1f} s.",
     ]
 
 
