@@ -63,14 +63,15 @@ async def test_a_page_or_a_strange_body_changes_nothing(tmp_path: Path) -> None:
     with running(
         CLASSIFIER_MODELS=str(tmp_path / "models"), CLASSIFIER_SHADOW=str(shadow)
     ) as service:
-        for more in (
+        strange: tuple[dict[str, Any], ...] = (
             {"headers": {"Origin": "https://evil.example"}},
             {"data": b"{"},
             {"json": []},
             {"json": {"candidate": "/etc"}},
             {"json": {"force": 3}},
             {"json": {"force": "x" * 501}},
-        ):
+        )
+        for more in strange:
             for path in ("/promote", "/rollback"):
                 status, told = await ask("POST", service.url + path, **more)
                 assert status == 400, told
