@@ -4,6 +4,7 @@ no accepted job is lost or ends twice, no budget is overrun, and nobody has to l
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from typing import Any
 
@@ -99,20 +100,33 @@ async def test_a_killed_gateway_loses_no_job_and_no_budget(one_cluster: Cluster)
 async def test_a_killed_classifier_costs_no_answer(one_cluster: Cluster) -> None:
     one, other = one_cluster.nodes
 
-    async def decided(node: Node) -> bool:
-        status, _, headers = await ask(node, "work", f"prove it {id(object())}", model="auto")
-        assert status == 200
-        found = {name.lower(): value for name, value in headers.items()}
-        return "classifier" in found.get("x-pointsman-reason", "").lower()
-
     one.classifier.kill()
     for number in range(5):
         status, *_ = await ask(one, "work", f"without it {number}", model="auto")
         assert status == 200
     status, *_ = await ask(other, "work", "with it", model="auto")
     assert status == 200
+    assert await decided(one, "failure") >= 5
     await asyncio.to_thread(one.classifier.start)
-    await well(one)
+    before = await decided(one, "classifier")
+
+    async def asked_again() -> bool:
+        await ask(one, "work", f"with it again {time.monotonic()}", model="auto")
+        return await decided(one, "classifier") > before
+
+    await until("the classifier is asked again", asked_again, 15)
+
+
+async def decided(node: Node, source: str) -> float:
+    """How many tiers were chosen so."""
+    async with aiohttp.ClientSession() as session, session.get(node.url + "/metrics") as told:
+        lines = (await told.text()).splitlines()
+    wanted = f'source="{source}"'
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith("pointsman_decisions_total") and wanted in line
+    )
 
 
 async def test_a_redis_that_starts_anew_loses_no_job_and_no_budget(one_cluster: Cluster) -> None:
