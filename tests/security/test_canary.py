@@ -45,7 +45,8 @@ def contents(folder: Path) -> list[bytes]:
 async def test_no_secret_leaves_by_an_error(status: int, stream: bool, tmp_path: Path) -> None:
     seen: list[bytes] = []
     given = Log(debug=True, format="json", folder=str(tmp_path))
-    lines = logs.start(given, (tmp_path / "out").open("w"))
+    out = (tmp_path / "out").open("w")
+    lines = logs.start(given, out)
     async with ReplayServer(*[echo(status) for _ in range(20)]) as upstream:
         tree = settings(
             providers={
@@ -72,6 +73,7 @@ async def test_no_secret_leaves_by_an_error(status: int, stream: bool, tmp_path:
             assert upstream.received, "somebody was asked"
             assert any(KEY in repr(one.headers) for one in upstream.received), "with the key"
     lines.stop()
+    out.close()
     written = contents(tmp_path)
     assert any(written), "something was logged"
     for secret in (KEY, TOKEN):
