@@ -11,7 +11,7 @@ CLIENTS := tests/clients/js
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format train evaluate promote rollback smoke faults soak bench lock clean \
-	web page test-web test-clients test-cluster screenshots data prices bench-peers bench-workers soak audit up down rehearse dashboards sbom
+	web page test-web test-clients test-cluster screenshots data prices bench-peers bench-workers soak audit ollama up down rehearse dashboards sbom
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,7 +31,7 @@ run: $(STAMP) page ## Start classifier, local model and gateway; ask at http://1
 
 test: $(STAMP) page $(BEFORE) ## Run all tests, on real parts
 	$(BIN)/python -m pytest
-	PYTHONPATH=$(BEFORE) $(BIN)/python -m pytest -q -p no:cacheprovider tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py tests/clients/check_langchain.py
+	PYTHONPATH=$(BEFORE) $(BIN)/python -m pytest -q -p no:cacheprovider tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py tests/doors/test_error_classes.py tests/clients/check_langchain.py
 
 # The vendors' Python clients as they were one major version ago.
 $(BEFORE): requirements/before.txt | $(STAMP)
@@ -123,6 +123,9 @@ dashboards: $(STAMP) ## Write the Grafana dashboards from deploy/dashboards.py
 
 sbom: $(STAMP) ## What is installed, as CycloneDX, on standard output
 	@$(BIN)/python deploy/sbom.py pointsman 0.1.0
+
+ollama: $(STAMP) ## Find an Ollama, build one with Go, or say why there is none
+	$(BIN)/python -m deploy.ollama
 
 prices: $(STAMP) ## A new dated price table from FROM=file or address
 	$(BIN)/python -m gateway.ledger.prices refresh --from $(FROM)

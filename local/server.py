@@ -64,6 +64,8 @@ def _parameters(params: Any, settings: Settings, weights: Weights) -> Any:
     params.verbosity = 3 if settings.debug else 1
     if weights.embedded:
         # The model card's own values; at llama.cpp's 0.8 so small a model talks at random.
+        # Where nobody says how much: now and then so small a model finds no end.
+        params.n_predict = 400
         params.sampling.temp = 0.2
         params.sampling.top_p = 0.9
     return params
