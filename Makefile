@@ -11,7 +11,7 @@ CLIENTS := tests/clients/js
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format train evaluate promote rollback smoke faults soak bench lock clean \
-	web page test-web test-clients test-cluster screenshots data prices bench-peers bench-workers soak audit ollama up down rehearse dashboards sbom
+	web page test-web test-clients test-cluster screenshots data label prices bench-peers bench-workers soak audit ollama up down rehearse dashboards sbom
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -81,6 +81,9 @@ format: $(STAMP) ## Format the code
 # Own labels and feedback: make train DATA=labels.jsonl FEEDBACK=var/feedback.jsonl
 train: $(STAMP) ## Train the classifier (DATA=file and FEEDBACK=file train on your own labels)
 	$(BIN)/python -m classifier.train $(foreach file,$(DATA),--labels $(file)) $(foreach file,$(FEEDBACK),--feedback $(file))
+
+label: $(STAMP) ## Label kept prompts for training (FROM=, JUDGE=, OUT=var/labels.jsonl)
+	$(BIN)/python -m gateway feedback label --out $(or $(OUT),var/labels.jsonl) $(if $(FROM),--from $(FROM)) $(if $(JUDGE),--judge $(JUDGE))
 
 data: $(STAMP) ## Rebuild the table of public labels that training starts from
 	$(BIN)/python -m classifier.data

@@ -137,7 +137,7 @@ async def test_a_content_type_that_is_not_json_is_415(content_type: str, status:
 async def test_a_wrong_method_is_405_and_names_the_right_one() -> None:
     async with (
         running(settings()) as gateway,
-        gateway.session.get(gateway.url + "/complete") as response,
+        gateway.session.get(gateway.url + "/v1/messages") as response,
     ):
         assert response.status == 405
         assert response.headers["Allow"] == "POST"
