@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +147,21 @@ class FeedbackKeeper:
             await connection.execute(delete(FEEDBACK).where(mine))
             await connection.execute(insert(FEEDBACK), row)
         self.counted(said.value, tier)
+
+    async def prompts(self, request_ids: Sequence[str]) -> dict[str, str]:
+        """The kept ones of these requests, by id; none where nothing is kept."""
+        if not self.settings.capture or not request_ids:
+            return {}
+        waiting = {row["request_id"]: row["prompt"] for row in self._waiting}
+        found = {name: waiting[name] for name in request_ids if name in waiting}
+        missing = [name for name in request_ids if name not in found]
+        query = select(PROMPTS.c.request_id, PROMPTS.c.prompt).where(
+            PROMPTS.c.request_id.in_(missing)
+        )
+        async with self._database.read() as connection:
+            for request_id, prompt in await connection.execute(query):
+                found[request_id] = prompt
+        return found
 
     async def forget(self, request_id: str, caller: Caller) -> int:
         """Deletes the kept prompt and the words on it; returns how many rows."""

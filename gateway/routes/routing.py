@@ -56,6 +56,8 @@ async def routing(request: web.Request) -> web.Response:
     if classifier is not None and isinstance(classifier.get("shadow"), dict):
         classifier["shadow"].update(_shadow(metrics if isinstance(metrics, str) else ""))
     card = card if isinstance(card, dict) else None
+    recent = [row for row in hub.seen(None) if row["tier"] is not None][:RECENT]
+    kept = await services.feedback.prompts([row["request_id"] for row in recent])
     return _json(
         {
             "classifier": classifier,
@@ -65,9 +67,7 @@ async def routing(request: web.Request) -> web.Response:
             "routes": {name: _route(services, name, hub.decided) for name in _names(services)},
             "scores": hub.scores,
             "drift": drift(card, hub.scores) if card is not None else None,
-            "recent": [_decision(row) for row in hub.seen(None) if row["tier"] is not None][
-                :RECENT
-            ],
+            "recent": [_decision(row, kept.get(row["request_id"])) for row in recent],
         }
     )
 
@@ -113,8 +113,8 @@ async def _change(request: web.Request, path: str, command: str) -> web.Response
     return _json(told)
 
 
-def _decision(row: Mapping[str, Json]) -> dict[str, Json]:
-    return {**{field: row[field] for field in DECISION}, "prompt": None}
+def _decision(row: Mapping[str, Json], prompt: str | None) -> dict[str, Json]:
+    return {**{field: row[field] for field in DECISION}, "prompt": prompt}
 
 
 def _route(

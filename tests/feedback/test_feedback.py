@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
@@ -70,6 +71,16 @@ async def test_a_word_on_an_answer_is_kept_with_its_prompt() -> None:
         assert "propensity" in row
         assert {one["request_id"] for one in await exported(gateway, "false")} == {"one", "two"}
         assert gateway.summed("pointsman_feedback_total", value="bad") == 1
+
+
+async def test_the_routing_page_shows_kept_prompts_to_the_operator() -> None:
+    for capture in (True, False):
+        async with asked("one", capture=capture) as gateway:
+            await asyncio.sleep(1.5)
+            async with gateway.session.get(gateway.url + "/routing", headers=ADMIN) as response:
+                [row] = (await response.json())["recent"]
+            assert row["request_id"] == "one"
+            assert row["prompt"] == ("Mail <email>" if capture else None)
 
 
 async def test_without_capture_no_prompt_is_kept() -> None:
