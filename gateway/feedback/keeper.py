@@ -159,8 +159,7 @@ class FeedbackKeeper:
             PROMPTS.c.request_id.in_(missing)
         )
         async with self._database.read() as connection:
-            for request_id, prompt in await connection.execute(query):
-                found[request_id] = prompt
+            found.update((await connection.execute(query)).tuples().all())
         return found
 
     async def forget(self, request_id: str, caller: Caller) -> int:
