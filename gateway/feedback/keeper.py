@@ -159,7 +159,8 @@ class FeedbackKeeper:
             PROMPTS.c.request_id.in_(missing)
         )
         async with self._database.read() as connection:
-            found.update((await connection.execute(query)).tuples().all())
+            rows = await connection.execute(query)
+        found.update({row.request_id: row.prompt for row in rows})
         return found
 
     async def forget(self, request_id: str, caller: Caller) -> int:

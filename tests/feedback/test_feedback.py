@@ -78,7 +78,9 @@ async def test_the_routing_page_shows_kept_prompts_to_the_operator() -> None:
         async with asked("one", capture=capture) as gateway:
             await asyncio.sleep(1.5)
             async with gateway.session.get(gateway.url + "/routing", headers=ADMIN) as response:
-                [row] = (await response.json())["recent"]
+                told = await response.json()
+                assert response.status == 200, told
+                [row] = told["recent"]
             assert row["request_id"] == "one"
             assert row["prompt"] == ("Mail <email>" if capture else None)
 
