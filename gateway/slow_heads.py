@@ -32,5 +32,5 @@ async def watch(runner: web.AppRunner, limit_s: Callable[[], float]) -> None:
 
 
 def _never_asked(connection: RequestHandler) -> bool:
-    # No public word for it: the moment of closing is set behind the first answer.
-    return connection._current_request is None and not connection._next_keepalive_close_time
+    # No public word for it.
+    return connection._current_request is None and not connection._request_count
