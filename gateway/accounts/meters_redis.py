@@ -39,6 +39,10 @@ TRIES = 5
 log = logging.getLogger("pointsman.accounts")
 
 
+class _Resting(ConnectionError):
+    """The Redis is left alone for a moment: nothing new is known of it."""
+
+
 class RedisMeters:
     """`local` counts while the Redis is gone. `gone` is called before it does so and each second
     after, `back` when the Redis came back."""
@@ -156,7 +160,7 @@ class RedisMeters:
         self, what: str, app: App, id_: int, *more: int, resting: bool = True
     ) -> Outcome:
         if resting and time.monotonic() < self._rests_until:
-            raise ConnectionError("it did not answer a moment ago")
+            raise _Resting("it did not answer a moment ago")
         if self._gone:
             await self._returned()
         told = await self._called(what, app, id_, *more)
@@ -194,9 +198,13 @@ class RedisMeters:
                 self._leases[id_] = app
                 self._local.settle(app, id_, held, NOTHING, 0)
             self._gone = False
+            self._rests_until = 0.0
             log.info("limits are counted in the Redis again")
 
     def _failed(self, fault: BaseException) -> None:
+        if isinstance(fault, _Resting):
+            # Or a steady stream of requests would put the next try off for ever.
+            return
         self._rests_until = time.monotonic() + REST_S
         if not self._gone:
             self._gone = True

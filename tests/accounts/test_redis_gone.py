@@ -57,6 +57,25 @@ async def test_each_process_counts_alone_until_it_is_back(
         await redis.aclose()
 
 
+async def test_a_steady_stream_of_requests_does_not_put_its_return_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meters_redis, "REST_S", 0.3)
+    one, port = app(rate_limit="2/hour"), servers.free_port()
+    redis = Redis.from_url(f"redis://127.0.0.1:{port}/0", socket_connect_timeout=1)
+    counts = RedisMeters(redis, Meters(), Access)
+    told = [(await counts.admit(one, id_)).code for id_ in (1, 2, 3)]
+    assert told == [outcome.OK, outcome.OK, outcome.REQUESTS]
+    with servers.redis(tmp_path, port=port):
+        async with asyncio.timeout(10):
+            # No request of theirs passes here, so none of them is settled either.
+            while (await counts.admit(one, 4)).code != outcome.OK:
+                await asyncio.sleep(0.02)
+        assert (await counts.standing("app")).running == 3
+        await counts.close()
+        await redis.aclose()
+
+
 async def test_or_nobody_passes_where_the_settings_say_so() -> None:
     redis = Redis.from_url("redis://127.0.0.1:9/0", socket_connect_timeout=1)
     counts = RedisMeters(redis, Meters(), lambda: Access(without_redis="refuse"))
