@@ -228,7 +228,8 @@ class Hub:
     def _of(self, caller: str) -> Window:
         window = self._callers.get(caller)
         if window is None:
-            window = self._callers[caller] = Window(self._now())
+            # Targets are shown to who sees all.
+            window = self._callers[caller] = Window(self._now(), targets=False)
             if len(self._callers) > CALLERS:
                 self._callers.popitem(last=False)
         else:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -67,6 +66,7 @@ class Tally:
     total: Bins = field(default_factory=Counter)
     tiers: Counter[str] = field(default_factory=Counter)
     targets: dict[str, TargetTally] = field(default_factory=dict)
+    most_targets: int = MOST_TARGETS
 
     def add(self, seen: Seen) -> None:
         failed, first = seen.failed, seen.first
@@ -83,7 +83,7 @@ class Tally:
             self.tiers[seen.line] = self.tiers.get(seen.line, 0) + 1
         target = self.targets.get(seen.target)
         if target is None:
-            if not seen.target or len(self.targets) >= MOST_TARGETS:
+            if not seen.target or len(self.targets) >= self.most_targets:
                 return
             target = self.targets[seen.target] = TargetTally()
         target.requests += 1
@@ -105,6 +105,33 @@ class Tally:
 
 
 @dataclass(slots=True)
+class Point:
+    """What is shown of a stretch that is over. It is kept for ten minutes, so it holds no more."""
+
+    at: int
+    requests: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    first: Bins = field(default_factory=Counter)
+
+    def merge(self, other: Tally | Point) -> None:
+        self.requests += other.requests
+        self.errors += other.errors
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.first.update(other.first)
+
+    def add(self, seen: Seen) -> None:
+        self.requests += 1
+        self.errors += seen.failed
+        self.input_tokens += seen.input_tokens
+        self.output_tokens += seen.output_tokens
+        if seen.first is not None:
+            self.first[seen.first] += 1
+
+
+@dataclass(slots=True)
 class TargetTally:
     requests: int = 0
     errors: int = 0
@@ -117,14 +144,15 @@ class TargetTally:
 
 
 class Window:
-    """Of all callers, or of one."""
+    """Of all callers, or of one. `targets`: whether they are told apart, too."""
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: float, targets: bool = True) -> None:
         self.since = since
+        self._most_targets = MOST_TARGETS if targets else 0
         self.requests = self.errors = self.cancelled = 0
         self.input_tokens = self.output_tokens = 0
         self._seconds: deque[Tally] = deque()
-        self._points: deque[Tally] = deque(maxlen=POINTS)
+        self._points: deque[Point] = deque(maxlen=POINTS)
 
     def add(self, seen: Seen) -> None:
         self.requests += 1
@@ -138,11 +166,11 @@ class Window:
             return
         if seconds and seconds[-1].at > at:
             # Of another process, and late: its second is closed.
-            _at(seconds, at).add(seen)
-            _at(self._points, at - at % POINT_S).add(seen)
+            min(seconds, key=lambda tally: abs(tally.at - at)).add(seen)
+            self._point(at).add(seen)
             return
         self._close()
-        seconds.append(Tally(at))
+        seconds.append(Tally(at, most_targets=self._most_targets))
         seconds[-1].add(seen)
         self._forget(at)
 
@@ -150,7 +178,16 @@ class Window:
         """The second that ends goes into its point: one sum instead of two for each request."""
         if self._seconds:
             last = self._seconds[-1]
-            _at(self._points, last.at - last.at % POINT_S).merge(last)
+            self._point(last.at).merge(last)
+
+    def _point(self, second: int) -> Point:
+        """The one of that time; another process's row may be a little late."""
+        at, points = second - second % POINT_S, self._points
+        if not points or points[-1].at < at:
+            points.append(Point(at))
+        if points[-1].at == at:
+            return points[-1]
+        return min(points, key=lambda point: abs(point.at - at))
 
     def totals(self) -> dict[str, Json]:
         return {
@@ -173,13 +210,13 @@ class Window:
     def points(self, now: float) -> list[dict[str, Json]]:
         """Oldest first, without a gap in the last ten minutes."""
         newest = int(now) - int(now) % POINT_S
-        known = {tally.at: tally for tally in self._points}
+        known = {point.at: point for point in self._points}
         if self._seconds:
             last = self._seconds[-1]
             at = last.at - last.at % POINT_S
             known[at] = _sum(known.get(at), last)
         first = max(newest - POINT_S * (POINTS - 1), int(self.since) - int(self.since) % POINT_S)
-        return [_point(at, known.get(at) or Tally(at)) for at in range(first, newest + 1, POINT_S)]
+        return [_shown(known.get(at) or Point(at)) for at in range(first, newest + 1, POINT_S)]
 
     def _forget(self, now: int) -> None:
         while self._seconds and self._seconds[0].at <= now - WINDOW_S:
@@ -205,42 +242,25 @@ def percentile(bins: Bins, share: float) -> float | None:
     return None
 
 
-def _point(at: int, tally: Tally) -> dict[str, Json]:
+def _shown(point: Point) -> dict[str, Json]:
     return {
-        "at": at,
-        "requests": tally.requests,
-        "errors": tally.errors,
-        "input_tokens": tally.input_tokens,
-        "output_tokens": tally.output_tokens,
-        "first_token_p50_ms": percentile(tally.first, 0.5),
-        "first_token_p95_ms": percentile(tally.first, 0.95),
+        "at": point.at,
+        "requests": point.requests,
+        "errors": point.errors,
+        "input_tokens": point.input_tokens,
+        "output_tokens": point.output_tokens,
+        "first_token_p50_ms": percentile(point.first, 0.5),
+        "first_token_p95_ms": percentile(point.first, 0.95),
     }
 
 
-def _sum(point: Tally | None, last: Tally) -> Tally:
+def _sum(point: Point | None, last: Tally) -> Point:
     """A point with the second that is not in it yet."""
-    whole = Tally(last.at)
+    whole = Point(last.at)
     if point is not None:
         whole.merge(point)
     whole.merge(last)
     return whole
-
-
-def _at(tallies: deque[Tally], at: int) -> Tally:
-    """The one of that time; another process's row may be a little late."""
-    for tally in reversed(tallies):
-        if tally.at == at:
-            return tally
-        if tally.at < at:
-            break
-    if not tallies or tallies[-1].at < at:
-        tallies.append(Tally(at))
-        return tallies[-1]
-    return _nearest(tallies, at)
-
-
-def _nearest(tallies: Iterable[Tally], at: int) -> Tally:
-    return min(tallies, key=lambda tally: abs(tally.at - at))
 
 
 def bin_of(milliseconds: float | None) -> int | None:
