@@ -16,7 +16,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from gateway.environment import environment
-from gateway.settings import SettingsError, load
+from gateway.settings import SettingsError
+from gateway.settings_file import load
 
 SQLITE = "sqlite:///"
 

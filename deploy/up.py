@@ -20,7 +20,8 @@ from dotenv import dotenv_values
 
 from deploy.child import Address, Child
 from deploy.supervisor import Printer, Supervisor
-from gateway.settings import Settings, SettingsError, load
+from gateway.settings import Settings, SettingsError
+from gateway.settings_file import load
 from local.settings import Settings as LocalSettings
 from local.settings import SettingsError as LocalSettingsError
 

@@ -15,7 +15,8 @@ import uvloop
 
 from gateway import codes_command, feedback_command, workers
 from gateway.environment import Read, environment
-from gateway.settings import Settings, SettingsError, load
+from gateway.settings import Settings, SettingsError
+from gateway.settings_file import load
 from gateway.store.database import StoreError
 from providers import registry
 from providers.registry import CatalogError

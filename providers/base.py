@@ -22,6 +22,7 @@ from chat.request import ChatRequest, Json
 from dialects.base import OutboundDialect, Parser
 from dialects.framing import Frame
 from providers import http1
+from providers.connection import FaultKind
 from providers.embeddings import EmbeddingRequest, Embeddings
 from providers.model_info import ModelInfo
 
@@ -383,7 +384,7 @@ def _lines(headers: Mapping[str, str]) -> bytes:
     return text.encode("latin-1")
 
 
-WORDS: dict[http1.FaultKind, str] = {
+WORDS: dict[FaultKind, str] = {
     "dns": "its host name cannot be resolved.",
     "tls": "no trusted TLS connection.",
     "connect_timeout": "no connection in time.",

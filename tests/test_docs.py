@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from gateway.app import build_app
 from gateway.monitor.metrics import Metrics
-from gateway.settings import ENVIRONMENT, Model, Price, RequestType, Route, Settings
+from gateway.settings import Model, Price, RequestType, Route, Settings
+from gateway.settings_file import ENVIRONMENT
 from gateway.terms import SeedTerms
 from providers.registry import CATALOG, ROW_FIELDS
 

@@ -10,20 +10,18 @@ them never wait for each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 
 from gateway.jobs import order
-from gateway.jobs.drivers import Driver, Row, Work
-from gateway.jobs.job import Event, Job, NewJob, Search, Stats, Status
+from gateway.jobs.drivers import Driver, Work
+from gateway.jobs.job import Job, NewJob, Status
 from gateway.jobs.queue import (
     HOOK_LEASE_S,
-    SAMPLES,
     WORKER_SEEN_S,
     FullError,
     KeyReusedError,
 )
+from gateway.jobs.sql_reads import COLUMNS, SqlReads, job_of
 
-COLUMNS = ", ".join(field.name for field in fields(Job))
 SWEEP = 500
 """Jobs that one sweep takes at most: nobody waits long for it."""
 
@@ -39,16 +37,6 @@ VALUES (:id, :app_id, :app_name, :type, :door, 'queued', :priority, :body, :ques
   :idem_key, :digest)
 ON CONFLICT (app_id, idem_key) DO NOTHING RETURNING rank"""
 KNOWN = "SELECT id, digest FROM jobs WHERE app_id = :app_id AND idem_key = :idem_key"
-PLACE = """SELECT
-  (SELECT coalesce(sum(n), 0) FROM job_counts WHERE level = 3 AND bucket < :three)
-+ (SELECT coalesce(sum(n), 0) FROM job_counts WHERE level = 2 AND bucket >= :from_two
-    AND bucket < :two)
-+ (SELECT coalesce(sum(n), 0) FROM job_counts WHERE level = 1 AND bucket >= :from_one
-    AND bucket < :one)
-+ (SELECT coalesce(sum(n), 0) FROM job_counts WHERE level = 0 AND bucket >= :from_zero
-    AND bucket < :zero)
-+ (SELECT count(*) FROM jobs WHERE status = 'queued' AND rank >= :low
-    AND (rank, seq) < (CAST(:rank AS DOUBLE PRECISION), :seq)) AS before"""
 TAKE = """status = 'processing', owner = :owner, lease_until = :until, started_at = :now,
   claims = claims + 1, written = written + 1"""
 HOOK = """hook_state = CASE WHEN webhook IS NULL THEN NULL ELSE 'pending' END,
@@ -58,9 +46,9 @@ MINE = """id = :id AND owner = :owner AND status = 'processing'
 BACK = "status = 'queued', owner = NULL, lease_until = NULL, started_at = NULL"
 
 
-class SqlQueue:
+class SqlQueue(SqlReads):
     def __init__(self, driver: Driver) -> None:
-        self._driver = driver
+        super().__init__(driver)
         self.name = driver.name
         self._locked = "" if driver.name == "sqlite" else " FOR UPDATE SKIP LOCKED"
 
@@ -113,42 +101,6 @@ class SqlQueue:
 
         return await self._driver.write(work)
 
-    async def get(self, job_id: str) -> Job | None:
-        def work() -> Work[Job | None]:
-            rows = yield f"SELECT {COLUMNS} FROM jobs WHERE id = :id", {"id": job_id}
-            return _job(rows[0]) if rows else None
-
-        return await self._driver.read(work)
-
-    async def position(self, job_id: str) -> int | None:
-        def work() -> Work[int | None]:
-            rows = yield (
-                "SELECT seq, rank FROM jobs WHERE id = :id AND status = 'queued'",
-                {"id": job_id},
-            )
-            if not rows:
-                return None
-            rank = rows[0]["rank"]
-            zero, one, two, three = order.slices(rank)
-            rows = yield (
-                PLACE,
-                {
-                    "three": three,
-                    "two": two,
-                    "one": one,
-                    "zero": zero,
-                    "from_two": three << order.BITS,
-                    "from_one": two << order.BITS,
-                    "from_zero": one << order.BITS,
-                    "low": zero / order.FINEST,
-                    "rank": rank,
-                    "seq": rows[0]["seq"],
-                },
-            )
-            return int(rows[0]["before"]) + 1
-
-        return await self._driver.read(work)
-
     async def claim(self, owner: str, lease_s: float) -> Job | None:
         now = self._driver.now()
         values = {"owner": owner, "until": now + lease_s, "now": now}
@@ -165,7 +117,7 @@ class SqlQueue:
             rows = yield take, values
             if not rows:
                 return None
-            job = _job(rows[0])
+            job = job_of(rows[0])
             kind = "restarted" if job.written > 1 else "processing"
             yield _event(job.seq, job.written, kind, "{}")
             yield from _count([(job.rank, job.type, -1)])
@@ -267,17 +219,6 @@ class SqlQueue:
 
         return await self._driver.write(work)
 
-    async def events(self, job_id: str, after: int) -> list[Event]:
-        def work() -> Work[list[Event]]:
-            rows = yield (
-                """SELECT n, kind, data FROM job_events
-                WHERE seq = (SELECT seq FROM jobs WHERE id = :id) AND n > :after ORDER BY n""",
-                {"id": job_id, "after": after},
-            )
-            return [Event(row["n"], row["kind"], row["data"]) for row in rows]
-
-        return await self._driver.read(work)
-
     async def reap(self, *, max_claims: int, retention_s: float) -> list[tuple[str, str]]:
         now = self._driver.now()
         picked = f"ORDER BY seq LIMIT {SWEEP}{self._locked}"
@@ -324,32 +265,6 @@ class SqlQueue:
         await self._driver.write(_swept(now))
         return found
 
-    async def search(self, search: Search) -> list[Job]:
-        wheres, values = ["seq < :before"], {"before": search.before or 2**62, "n": search.limit}
-        given: dict[str, object] = dict(values)
-        if search.app_id is not None:
-            wheres.append("app_id = :app_id")
-            given["app_id"] = search.app_id
-        if search.status is not None:
-            wheres.append("status = :status")
-            given["status"] = search.status
-        if search.text is not None:
-            wheres.append(
-                r"(id = :text OR type = :text OR lower(question) LIKE lower(:likely) ESCAPE '\')"
-            )
-            given["text"] = search.text
-            given["likely"] = f"%{_literal(search.text)}%"
-
-        def work() -> Work[list[Job]]:
-            rows = yield (
-                f"SELECT {COLUMNS} FROM jobs WHERE {' AND '.join(wheres)} "
-                "ORDER BY seq DESC LIMIT :n",
-                given,
-            )
-            return [_job(row) for row in rows]
-
-        return await self._driver.read(work)
-
     async def beat(self, process: str, slots: int, busy: int) -> None:
         now = self._driver.now()
 
@@ -366,47 +281,6 @@ class SqlQueue:
 
         await self._driver.write(work)
 
-    async def stats(self) -> Stats:
-        now = self._driver.now()
-
-        def work() -> Work[Stats]:
-            counts = yield (
-                "SELECT level, label, n FROM job_counts WHERE level >= 4 AND n > 0",
-                {},
-            )
-            oldest = yield (
-                "SELECT min(created_at) AS oldest FROM jobs WHERE status = 'queued'",
-                {},
-            )
-            workers = yield (
-                """SELECT coalesce(sum(slots), 0) AS slots, coalesce(sum(busy), 0) AS busy
-                FROM job_workers WHERE seen_at >= :since""",
-                {"since": now - WORKER_SEEN_S},
-            )
-            running = yield "SELECT count(*) AS n FROM jobs WHERE status = 'processing'", {}
-            since = oldest[0]["oldest"]
-            return Stats(
-                waiting=sum(int(row["n"]) for row in counts if row["level"] == order.ALL),
-                oldest_s=0.0 if since is None else max(0.0, now - since),
-                running=int(running[0]["n"]),
-                slots=int(workers[0]["slots"]),
-                busy=int(workers[0]["busy"]),
-                types={row["label"]: int(row["n"]) for row in counts if row["level"] == order.TYPE},
-            )
-
-        return await self._driver.read(work)
-
-    async def durations(self) -> list[tuple[str, float]]:
-        def work() -> Work[list[tuple[str, float]]]:
-            rows = yield (
-                """SELECT type, ended_at - started_at AS seconds, status FROM jobs
-                WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT :n""",
-                {"n": SAMPLES},
-            )
-            return [(row["type"], row["seconds"]) for row in rows if row["status"] == "completed"]
-
-        return await self._driver.read(work)
-
     async def due_hooks(self, limit: int) -> list[Job]:
         now = self._driver.now()
 
@@ -418,7 +292,7 @@ class SqlQueue:
                   ORDER BY hook_at LIMIT :n{self._locked}) RETURNING {COLUMNS}""",
                 {"now": now, "until": now + HOOK_LEASE_S, "n": limit},
             )
-            return [_job(row) for row in rows]
+            return [job_of(row) for row in rows]
 
         return await self._driver.write(work)
 
@@ -478,13 +352,3 @@ def _event(seq: int, n: int, kind: str, data: str) -> tuple[str, dict[str, objec
         "INSERT INTO job_events (seq, n, kind, data) VALUES (:seq, :n, :kind, :data)",
         {"seq": seq, "n": n, "kind": kind, "data": data},
     )
-
-
-def _literal(text: str) -> str:
-    for special in ("\\", "%", "_"):
-        text = text.replace(special, "\\" + special)
-    return text
-
-
-def _job(row: Row) -> Job:
-    return Job(**{field.name: row[field.name] for field in fields(Job)})

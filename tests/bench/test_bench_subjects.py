@@ -9,7 +9,7 @@ from bench.job import Job
 from bench.measure import Plan, measure, phases, run_job
 from bench.procs import cpu_seconds, post, tree
 from bench.subjects import SUBJECTS, AbsentError, Stage, gateway_config
-from gateway.settings import load
+from gateway.settings_file import load
 
 
 @pytest.mark.parametrize("name", ["nginx", "proxy"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from gateway.settings import ENVIRONMENT
+from gateway.settings_file import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / ".env.example"

@@ -12,7 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from helm_python import Chart
 
-from gateway.settings import load
+from gateway.settings_file import load
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "pointsman"
 VERSIONS = ("1.29", "1.31", "1.34")

@@ -14,7 +14,8 @@ import yaml  # type: ignore[import-untyped]
 
 from deploy import sbom, secrets, subset
 from gateway.environment import from_folder
-from gateway.settings import ENVIRONMENT, SettingsError, load
+from gateway.settings import SettingsError
+from gateway.settings_file import ENVIRONMENT, load
 from tests.deploy.services import ran
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from deploy.child import Address, Child
 from deploy.up import StartError, Table, ollama_models, table, taken_ports
-from gateway.settings import load
+from gateway.settings_file import load
 
 ROOT = Path(__file__).parents[2]
 

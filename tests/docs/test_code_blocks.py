@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from gateway.settings import load
+from gateway.settings_file import load
 from tests.docs.blocks import DOCUMENTS, LANGUAGES, ROOT, Block, blocks_of, commands
 from tests.docs.gateway_of_docs import Shell, shell_of
 from tests.replay.gateway import ADMIN

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.settings import DEFAULT_ROUTE, SettingsError, load
+from gateway.settings import SettingsError
+from gateway.settings_file import DEFAULT_ROUTE, load
 from providers.registry import CatalogError, rows
 
 

@@ -7,7 +7,7 @@ import socket
 
 import orjson
 
-from providers import http1
+from providers.connection import BUFFERED
 from tests.faults.language import JSON, SSE, OpenAi
 from tests.faults.upstream import Endless, RawUpstream, answer, chunk, opening, upstream
 from tests.replay.gateway import Running, openai_provider, running, settings
@@ -78,7 +78,7 @@ async def test_a_caller_who_does_not_read_holds_a_bounded_buffer() -> None:
                     await asyncio.sleep(0.3)
             assert seen < SENT_AT_MOST
             held = sum(connection._buffered for connection in gateway.services.client._open)
-            assert held <= 2 * http1.BUFFERED
+            assert held <= 2 * BUFFERED
         finally:
             caller.close()
         await until_free(up)

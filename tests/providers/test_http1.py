@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from providers import http1
+from providers.connection import BUFFERED
 from tests.replay.server import reset_on_close
 
 TLS = Path(__file__).parent / "tls"
@@ -210,7 +211,7 @@ async def test_a_packed_answer_that_swells_comes_in_bounded_pieces() -> None:
         answer = await asked.ask("GET", http1.address(server.url), b"", idle_s=5)
         total = 0
         while chunk := await answer.read():
-            assert len(chunk) <= http1.BUFFERED
+            assert len(chunk) <= BUFFERED
             total += len(chunk)
         answer.let_go()
         assert total == 10_000_000
