@@ -72,6 +72,7 @@ from gateway.services import SERVICES, ProviderDirectory, Services
 from gateway.settings import Settings
 from gateway.store.database import Database
 from gateway.store.redis import connect
+from gateway.turnstile import Runner
 from providers import http1
 from providers import registry as providers
 
@@ -187,7 +188,7 @@ def build_app(
 def build_runner(app: web.Application, settings: Settings) -> web.AppRunner:
     """The production runner. Without handler_cancellation a caller who hangs up would leave his
     upstream streaming to nobody (STACK 3)."""
-    runner = web.AppRunner(
+    runner = Runner(
         app,
         handler_cancellation=True,
         access_log=None,

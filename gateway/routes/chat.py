@@ -65,6 +65,8 @@ def serve_chat(
         services = request.app[SERVICES]
         if services.draining:
             raise Draining("This gateway is stopping. Ask again.", retry_after=1)
+        # Before the body is read: saying no must cost next to nothing.
+        services.pressure.check(len(services.pipeline.running) + 1)
         question = await read_json(request)
         if completed is not None:
             question = completed(request, question)

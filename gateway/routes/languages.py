@@ -43,4 +43,9 @@ def dialect_of(request: web.Request) -> InboundDialect | None:
         if "x-goog-api-key" in headers or "x-goog-api-client" in headers:
             return GEMINI
         return ANTHROPIC if "anthropic-version" in headers else OPENAI
+    return language_of(path)
+
+
+def language_of(path: str) -> InboundDialect | None:
+    """By the path alone."""
     return next((dialect for prefix, dialect in PREFIXES if path.startswith(prefix)), None)

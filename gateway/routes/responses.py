@@ -71,8 +71,10 @@ def register(app: web.Application) -> None:
 
 
 async def responses(request: web.Request) -> web.StreamResponse:
-    if request.app[SERVICES].draining:
+    services = request.app[SERVICES]
+    if services.draining:
         raise Draining("This gateway is stopping. Ask again.", retry_after=1)
+    services.pressure.check(len(services.pipeline.running) + 1)
     question = await read_json(request)
     shelf, caller = request.app[SHELF], request[CALLER].id
     if isinstance(question, dict) and isinstance(question.get("input"), list):

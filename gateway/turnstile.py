@@ -1,0 +1,151 @@
+"""Callers whom there is too much to do for are turned away where their question is read.
+
+A 503 on the whole way through the server costs a good part of an answer, and so over the knee
+most of the CPU would go into saying no. Here it is ready bytes behind the parser: no task, no
+handler, no row. Only whole questions at the doors of chats are answered so; a body that comes
+later, a web page's question and all other paths take the usual way, where `Pressure.check` says
+the same.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_server import Server
+
+from chat.errors import QueueFull
+from gateway.engine.pressure import RETRY_S
+from gateway.middleware import GIVEN_ID, OWN, error_response
+from gateway.routes.languages import language_of
+from gateway.services import SERVICES, Services
+
+PATHS = frozenset(
+    (
+        "/complete",
+        "/v1/chat/completions",
+        "/v1/messages",
+        "/v1/responses",
+        "/api/chat",
+        "/api/generate",
+        "/chat/completions",
+    )
+)
+
+
+class Refusals:
+    """What is said to whom. The words of a reason are written once for each path."""
+
+    def __init__(self, services: Services) -> None:
+        self._pressure = services.pressure
+        self._running = services.pipeline.running
+        self._ready: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+
+    def why(self) -> str | None:
+        """None while whoever comes may come in."""
+        return self._pressure.why(len(self._running) + 1)
+
+    def answer(self, message: RawRequestMessage, payload: StreamReader, why: str) -> bytes | None:
+        """The whole response; None for what takes the usual way."""
+        path = message.path.partition("?")[0]
+        if (
+            path not in PATHS
+            or message.method != "POST"
+            or message.should_close
+            or message.upgrade
+            or not payload.is_eof()
+            or "Origin" in message.headers
+        ):
+            return None
+        found = self._ready.get((path, why))
+        if found is None:
+            if len(self._ready) > 4 * len(PATHS):
+                # The words name a limit, which a reload may change.
+                self._ready.clear()
+            found = self._ready[path, why] = _written(path, why)
+        given = message.headers.get("X-Request-Id")
+        if given is None or not GIVEN_ID.fullmatch(given):
+            given = f"{random.getrandbits(96):024x}"
+        self._pressure.shed += 1
+        named = given.encode()
+        return b"%b%b\r\nRequest-Id: %b%b" % (found[0], named, named, found[1])
+
+
+def _written(path: str, why: str) -> tuple[bytes, bytes]:
+    """The response before the request's id, and behind it."""
+    failure = QueueFull(why, retry_after=RETRY_S)
+    response = error_response(failure, language_of(path) or OWN, "")
+    body = response.body
+    assert isinstance(body, bytes)
+    headers = {**response.headers, "Content-Length": str(len(body))}
+    headers["X-Content-Type-Options"] = "nosniff"
+    for name in ("X-Request-Id", "Request-Id"):
+        del headers[name]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"HTTP/1.1 {response.status} {response.reason}\r\n{lines}X-Request-Id: "
+    return head.encode(), b"\r\n\r\n" + body
+
+
+class Turnstile(RequestHandler):
+    """A connection of the server's. aiohttp has no public place before the handler."""
+
+    __slots__ = ("_refusals",)
+
+    def __init__(self, manager: Server, refusals: Refusals, **given: Any) -> None:
+        super().__init__(manager, **given)
+        self._refusals = refusals
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self._waiter
+        # Nobody waits while a question is answered, and who does not read gets no more.
+        why = None if waiter is None or self._paused else self._refusals.why()
+        if why is None or waiter is None or self._messages:
+            super().data_received(data)
+            return
+        # The server's task for this connection is woken by what comes in only.
+        self._waiter = None
+        super().data_received(data)
+        self._waiter = waiter
+        if len(self._messages) == 1:
+            message, payload = self._messages[0]
+            if isinstance(message, RawRequestMessage):
+                answer = self._refusals.answer(message, payload, why)
+                if answer is not None:
+                    self._turn_away(answer)
+                    return
+        if self._messages and not waiter.done():
+            waiter.set_result(None)
+
+    def _turn_away(self, answer: bytes) -> None:
+        self._messages.clear()
+        assert self._parser is not None
+        self._parser.message_consumed()
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self.transport is not None:
+            self.transport.write(answer)
+
+
+class TurnstileServer(Server):
+    """Makes such connections."""
+
+    def __init__(self, beside: Server, refusals: Refusals) -> None:
+        super().__init__(
+            beside.request_handler,
+            request_factory=beside.request_factory,
+            handler_cancellation=beside.handler_cancellation,
+            loop=beside._loop,
+            **beside._kwargs,
+        )
+        self._refusals = refusals
+
+    def __call__(self) -> RequestHandler:
+        return Turnstile(self, self._refusals, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    async def _make_server(self) -> Server:
+        return TurnstileServer(await super()._make_server(), Refusals(self.app[SERVICES]))

@@ -1,0 +1,210 @@
+"""Too much to do: callers are turned away cheaply, in their own words, and nobody is lost by it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.engine.pressure import LOOK_S, Pressure
+from gateway.settings import Server
+from gateway.turnstile import PATHS
+from tests.doors.upstreams import HELLO, play, provider
+from tests.replay.gateway import Running, running, settings
+from tests.replay.server import ReplayServer
+
+BODY = orjson.dumps({"message": "Hi", "model": "easy/m", "stream": False})
+QUESTION = {"message": "Hi", "model": "easy/m"}
+IN_OWN_WORDS = {
+    "/complete": (503, b'{"error":{"message":'),
+    "/v1/chat/completions": (503, b'{"error":{"message":'),
+    "/v1/messages": (529, b'{"type":"error","error":{"type":"overloaded_error"'),
+    "/v1/responses": (503, b'{"error":{"message":'),
+    "/api/chat": (503, b'{"error":"'),
+    "/api/generate": (503, b'{"error":"'),
+    "/chat/completions": (503, b'{"error":{"message":'),
+}
+
+
+def head(path: str = "/complete", length: int = len(BODY), more: str = "") -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"{more}Content-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+class Raw:
+    """One connection, and what it is answered."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    def say(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def hear(self) -> tuple[int, dict[str, str], bytes]:
+        async with asyncio.timeout(10):
+            first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+            headers = dict(line.lower().split(": ", 1) for line in lines)
+            body = await self._reader.readexactly(int(headers["content-length"]))
+            return int(first.split()[1]), headers, body
+
+    async def ask(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
+        self.say(data)
+        return await self.hear()
+
+    def close(self) -> None:
+        self._writer.transport.abort()
+
+
+async def raw(gateway: Running) -> Raw:
+    port = int(gateway.url.rpartition(":")[2])
+    connection = Raw(*await asyncio.open_connection("127.0.0.1", port))
+    # The server has it in hand before it says anything.
+    connection.say(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert (await connection.hear())[0] == 200
+    return connection
+
+
+@asynccontextmanager
+async def full(*plays: Any) -> AsyncGenerator[tuple[Running, asyncio.Task[Any]], None]:
+    """A gateway whose only place is taken, and who has it."""
+    slow = play("openai", HELLO, False, before_s=20)
+    async with ReplayServer(slow, *plays) as upstream:
+        given = settings(
+            providers={"easy": provider("openai", upstream.url)}, server={"max_in_flight": 1}
+        )
+        async with running(given) as gateway:
+            holder = asyncio.create_task(gateway.complete(**QUESTION, stream=False))
+            await upstream.until_received(1)
+            yield gateway, holder
+            holder.cancel()
+            await asyncio.gather(holder, return_exceptions=True)
+
+
+def test_every_path_has_its_words_here() -> None:
+    assert set(IN_OWN_WORDS) == PATHS
+
+
+@pytest.mark.parametrize("path", sorted(IN_OWN_WORDS))
+async def test_who_is_turned_away_is_told_so_in_his_own_words(path: str) -> None:
+    status, words = IN_OWN_WORDS[path]
+    async with full() as (gateway, _):
+        connection = await raw(gateway)
+        told = await connection.ask(head(path, more="X-Request-Id: mine-7\r\n") + BODY)
+        # A body that comes later takes the usual way, with the same words.
+        connection.say(head(path, more="X-Request-Id: mine-7\r\n"))
+        await asyncio.sleep(0.05)
+        usual = await connection.ask(BODY)
+        connection.close()
+        assert told[0] == usual[0] == status
+        assert told[2] == usual[2]
+        assert told[2].startswith(words)
+        for name in ("retry-after", "x-request-id", "request-id", "x-content-type-options"):
+            assert told[1][name] == usual[1][name], name
+        assert told[1]["content-type"].startswith("application/json")
+        assert int(told[1]["retry-after"]) >= 1
+        assert told[1]["x-request-id"] == "mine-7"
+        # What the server itself adds tells the two ways apart.
+        assert "date" not in told[1]
+        assert "date" in usual[1]
+        assert gateway.counted("pointsman_shed") == 2
+
+
+async def test_the_same_connection_is_answered_when_there_is_room() -> None:
+    async with full(play("openai", HELLO, False)) as (gateway, holder):
+        connection = await raw(gateway)
+        seen = [(await connection.ask(head() + BODY))[0] for _ in range(50)]
+        assert seen == [503] * 50
+        holder.cancel()
+        while gateway.counted("pointsman_in_flight"):
+            await asyncio.sleep(0.01)
+        assert (await connection.ask(head() + BODY))[0] == 200
+        assert gateway.counted("pointsman_shed") == 50
+        # Not one of them was begun.
+        assert gateway.counted("pointsman_requests_total", outcome="failed") == 0
+        connection.close()
+
+
+async def test_questions_behind_one_another_are_each_answered_once() -> None:
+    async with full() as (gateway, _):
+        connection = await raw(gateway)
+        whole = head() + BODY
+        connection.say(whole * 3 + whole[:40])
+        seen = [(await connection.hear())[0] for _ in range(3)]
+        seen.append((await connection.ask(whole[40:]))[0])
+        assert seen == [503] * 4
+        connection.close()
+
+
+async def test_what_is_no_question_to_a_model_is_answered_as_ever() -> None:
+    async with full() as (gateway, _):
+        connection = await raw(gateway)
+        for path in ("/healthz", "/readyz", "/v1/models"):
+            asked = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+            connection.say(asked)
+            assert (await connection.hear())[0] == 200, path
+        status, *_ = await connection.ask(b"POST /complete HTTP/1.1\r\nHost: x y\r\n: \r\n\r\n")
+        assert status == 400
+        connection.close()
+
+
+async def test_a_page_of_another_site_is_still_refused_as_such() -> None:
+    async with full() as (gateway, _):
+        connection = await raw(gateway)
+        foreign = head(more="Origin: https://elsewhere.example\r\n") + BODY
+        assert (await connection.ask(foreign))[0] == 403
+        own = head(more=f"Origin: {gateway.url}\r\nHost: {gateway.url[7:]}\r\n") + BODY
+        own = own.replace(b"Host: 127.0.0.1\r\n", b"", 1)
+        status, headers, _ = await connection.ask(own)
+        assert (status, headers["vary"]) == (503, "origin")
+        connection.close()
+
+
+async def test_one_late_moment_turns_nobody_away() -> None:
+    upstream_plays = [play("openai", HELLO, False) for _ in range(2)]
+    async with ReplayServer(*upstream_plays) as upstream:
+        given = settings(
+            providers={"easy": provider("openai", upstream.url)}, server={"max_lag_ms": 200}
+        )
+        async with running(given) as gateway:
+            await asyncio.sleep(LOOK_S / 2)
+            time.sleep(0.6)  # noqa: ASYNC251 -- that is the point
+            assert (await gateway.complete(**QUESTION, stream=False)).status == 200
+
+
+def test_a_loop_that_is_late_twice_running_sheds_until_it_is_on_time() -> None:
+    now = 100.0
+    pressure = Pressure(Server(max_lag_ms=500), lambda: now)
+    loop = asyncio.new_event_loop()
+
+    async def looks() -> list[bool]:
+        nonlocal now
+        pressure.start()
+        found = []
+        for late in (0.0, 0.7, 0.0, 0.7, 0.8, 0.7, 0.0):
+            now += LOOK_S + late
+            pressure._look()
+            found.append(pressure.why(1) is not None)
+        # Late once, and the next look is overdue by more than is allowed: that is twice.
+        now += LOOK_S + 0.7
+        pressure._look()
+        found.append(pressure.why(1) is not None)
+        now += LOOK_S + 0.7
+        found.append(pressure.why(1) is not None)
+        pressure.stop()
+        return found
+
+    try:
+        assert loop.run_until_complete(looks()) == [
+            *(False, False, False, False),
+            *(True, True, False),
+            *(False, True),
+        ]
+    finally:
+        loop.close()
