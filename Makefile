@@ -106,7 +106,7 @@ smoke: $(STAMP) ## Ask the running gateway and show each chunk as it comes
 faults: $(STAMP) ## Play every upstream fault at three doors; writes docs/faults.md
 	$(BIN)/python -m tests.faults
 
-bench-peers: $(STAMP) ## Measure beside LiteLLM, Portkey and TensorZero; writes bench/PEERS.md
+bench-peers: $(STAMP) ## Measure beside LiteLLM, Portkey and TensorZero; writes bench/README.md
 	$(BIN)/python -m bench.peers
 
 bench-workers: $(STAMP) ## What two workers bring over one

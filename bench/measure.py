@@ -34,17 +34,20 @@ class Phase:
     def job(self, row: Row, seed: int) -> Job:
         plan = plan_of(self.script)
         assert plan is not None
+        # An open loop with fewer requests is shorter, and fewer streams than callers are not as
+        # many at once: those are the same for all.
+        weight = 1.0 if self.rate or self.requests <= self.callers else row.weight
         return Job(
             port=row.port,
             door=row.door,
             model=row.model(self.script),
             chunks=plan[0],
-            requests=max(1, round(self.requests * row.weight)),
+            requests=max(1, round(self.requests * weight)),
             stream=self.stream,
             callers=self.callers,
             rate=self.rate,
             ramp_s=self.ramp_s,
-            warmup=max(1, round(self.warmup * row.weight)) if self.warmup else 0,
+            warmup=max(1, round(self.warmup * weight)) if self.warmup else 0,
             seed=seed,
             timeout_s=60 + self.requests / 200,
             prompt_chars=self.prompt_chars,

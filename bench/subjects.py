@@ -34,7 +34,8 @@ class Row:
     headers: str = ""
     """Further header lines, each with its CRLF."""
     weight: float = 1.0
-    """Share of a closed loop's requests; slow subjects need fewer for a steady figure."""
+    """Share of the requests of a closed loop in which callers ask more than once; slow subjects
+    need fewer for a steady figure."""
 
     def model(self, script: str) -> str:
         return self.prefix + script if self.names_model else ""

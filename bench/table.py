@@ -7,8 +7,7 @@ from statistics import median
 
 from bench.measure import Figure, Results
 
-BEGIN = "<!-- figures: written by `make bench` -->"
-END = "<!-- end of figures -->"
+MARKERS = ("<!-- figures: written by `make bench` -->", "<!-- end of figures -->")
 
 TITLES = {
     "direct": "direct to the upstream",
@@ -192,13 +191,14 @@ def report(results: Results, facts: Sequence[str]) -> str:
     return "\n\n".join(parts)
 
 
-def write_between_markers(readme: Path, text: str) -> None:
+def write_between_markers(readme: Path, text: str, markers: tuple[str, str] = MARKERS) -> None:
     """Replace what stands between the markers; raises ValueError when a marker is missing."""
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = markers
+    before, begin, rest = readme.read_text().partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{readme.name}: the lines {BEGIN!r} and {END!r} must be in it")
-    readme.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+        raise ValueError(f"{readme.name}: the lines {first!r} and {last!r} must be in it")
+    readme.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
 def _self_check(results: Results) -> list[str]:

@@ -1,9 +1,12 @@
 """Measure the gateway beside LiteLLM, Portkey, TensorZero, nginx and a bare proxy.
 
-    python -m bench.peers [--quick] [--rounds N] [--subjects direct,gateway,litellm] [--publish]
+    python -m bench.peers [--quick] [--rounds N] [--minutes M] [--publish]
+    python -m bench.peers --subjects direct,gateway,litellm
+    python -m bench.peers --resume bench/out/peers-....json
 
 The peers are installed into var/peers at the first call. Prints the table; a full run of all
-writes bench/PEERS.md and its plots, a quick one does with --publish. Raw figures go to bench/out/.
+writes it and its plots into bench/README.md, any other one does with --publish. Raw figures are
+kept in bench/out/ round by round: a run that was stopped prints what it has, and can be resumed.
 """
 
 import argparse
@@ -18,9 +21,60 @@ from bench.peers.starts import PEERS
 from bench.procs import FailedError
 
 FOLDER = Path(__file__).resolve().parents[1]
+MARKERS = ("<!-- peers: written by `make bench-peers` -->", "<!-- end of peers -->")
 
 
 def main() -> int:
+    given = _arguments()
+    # So that being ended runs the same clearing up as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    words = "".join(f" {word}" for word in sys.argv[1:] if word in ("--quick", "--publish"))
+    facts = machine.facts(words, module="bench.peers")
+    if given.remark:
+        facts.append(given.remark)
+    if given.resume:
+        raw: Path = given.resume
+        results = rounds.Results.from_json(raw.read_bytes())
+        facts.append(f"Resumed after {results.done} rounds.")
+    else:
+        raw = FOLDER / "out" / f"peers-{time.strftime('%Y%m%d-%H%M%S')}.json"
+        results = rounds.Results(rounds.plan(given.quick, given.subjects, given.rounds))
+    raw.parent.mkdir(exist_ok=True)
+
+    def keep(now: rounds.Results) -> None:
+        fresh = raw.with_suffix(".new")
+        fresh.write_bytes(now.as_json())
+        fresh.replace(raw)
+
+    began = time.monotonic()
+    code = 0
+    try:
+        rounds.measure(results, _say, keep, 60 * given.minutes)
+    except FailedError as wrong:
+        _say(f"failed: {wrong}")
+        code = 1
+    except KeyboardInterrupt:
+        _say(f"stopped; go on with: python -m bench.peers --resume {raw}")
+        code = 130
+    _say(f"{time.monotonic() - began:.0f} s")
+    text = report.report(results, facts)
+    print(text)
+    if results.done:
+        _say(f"raw figures: {raw}")
+    if code == 0 and (given.publish or _is_whole(results)):
+        svg.write(FOLDER / "plots", report.plots(report.Figures(results)))
+        table.write_between_markers(FOLDER / "README.md", text, MARKERS)
+        _say("bench/README.md has the table")
+    return code
+
+
+def _is_whole(results: rounds.Results) -> bool:
+    """All subjects, all phases, and rounds enough for a median."""
+    full = rounds.plan(False, tuple(PEERS), results.plan.rounds)
+    return results.plan == full and results.done >= 3
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.peers",
         description=__doc__,
@@ -28,38 +82,12 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="one short round: CPU figures only")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=44, help="no round that would end later")
     parser.add_argument("--subjects", type=_subjects, default=tuple(PEERS), metavar="A,B")
-    parser.add_argument("--publish", action="store_true", help="write PEERS.md after a quick run")
+    parser.add_argument("--publish", action="store_true", help="write the table in any case")
+    parser.add_argument("--resume", type=Path, metavar="FILE", help="go on with its raw figures")
     parser.add_argument("--remark", default="", help="a sentence for the head of the report")
-    given = parser.parse_args()
-    # So that being ended runs the same clearing up as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    words = "".join(f" {word}" for word in sys.argv[1:] if word in ("--quick", "--publish"))
-    facts = machine.facts(words, module="bench.peers")
-    if given.remark:
-        facts.append(given.remark)
-    began = time.monotonic()
-    try:
-        asked = rounds.plan(given.quick, given.subjects, given.rounds)
-        results = rounds.measure(asked, _say)
-    except FailedError as wrong:
-        _say(f"failed: {wrong}")
-        return 1
-    except KeyboardInterrupt:
-        _say("stopped; nothing was written")
-        return 130
-    _say(f"done in {time.monotonic() - began:.0f} s")
-    text = report.report(results, facts)
-    print(text)
-    raw = FOLDER / "out" / f"peers-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    raw.parent.mkdir(exist_ok=True)
-    raw.write_bytes(results.as_json())
-    _say(f"raw figures: bench/out/{raw.name}")
-    if given.publish or (not given.quick and given.subjects == tuple(PEERS)):
-        svg.write(FOLDER / "plots", report.plots(report.Figures(results)))
-        table.write_between_markers(FOLDER / "PEERS.md", text)
-        _say("bench/PEERS.md has the table")
-    return 0
+    return parser.parse_args()
 
 
 def _subjects(text: str) -> tuple[str, ...]:

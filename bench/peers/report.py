@@ -1,4 +1,4 @@
-"""From raw figures to bench/PEERS.md and its plots: the losing rows, too."""
+"""From raw figures to the table in bench/README.md and its plots: the losing rows, too."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from statistics import median
 from bench.measure import Figure
 from bench.peers import svg
 from bench.peers.install import VERSIONS
-from bench.peers.rounds import CALLERS, PROMPTS, Results, saturated
+from bench.peers.rounds import CALLERS, PROMPTS, Results
 from bench.table import cpu_us, percentile, spread
 
 TITLES = {
@@ -95,13 +95,12 @@ def table(figures: Figures, columns: Sequence[tuple[str, Callable[[str], str]]])
 
 
 def report(results: Results, facts: Sequence[str]) -> str:
-    """The whole of what stands between the markers of PEERS.md."""
+    """The whole of what stands between the markers of README.md."""
     figures = Figures(results)
-    rounds = results.plan.rounds
     versions = ", ".join(VERSIONS.values())
     parts = [
         "\n".join(f"- {fact}" for fact in [*facts, f"Peers: {versions}"]),
-        f"Median of {rounds} round{'s (smallest..largest)' if rounds > 1 else ''}. "
+        f"{_medians(results)} "
         "CPU is that of the whole process tree, user and system, one core for each subject.",
         "### CPU",
         table(figures, _cpu_columns(figures)),
@@ -120,6 +119,12 @@ def report(results: Results, facts: Sequence[str]) -> str:
     if remarks:
         parts.append("\n".join(f"- {remark}" for remark in remarks))
     return "\n\n".join(parts)
+
+
+def _medians(results: Results) -> str:
+    asked, done = results.plan.rounds, results.done
+    said = f"Median of {done} round{'s (smallest..largest)' if done != 1 else ''}."
+    return said if done == asked else f"{said} Stopped before all {asked} were done."
 
 
 def _cpu_columns(figures: Figures) -> list[tuple[str, Callable[[str], str]]]:
@@ -168,26 +173,28 @@ def _other_columns(figures: Figures) -> list[tuple[str, Callable[[str], str]]]:
 
 
 def _knee(figures: Figures, row: str) -> str:
-    """The most that any number of callers brought through."""
-    most = saturated(figures.results, row)
-    return f"{most:.0f}" if most else "–"
+    """The number of callers that brought most through, and how much."""
+    each = [rates for callers in CALLERS if (rates := figures.rate(row, f"callers {callers}"))]
+    return spread(max(each, key=median, default=[]), 0)
 
 
 @dataclass(frozen=True)
 class Goal:
     what: str
     ours: float
-    theirs: float
+    theirs: float | None
+    """None: the rival was there, and did not get through this."""
     times: float
     """How many times smaller ours must be; 1 is: not larger."""
 
     @property
     def is_met(self) -> bool:
-        return self.ours * self.times <= self.theirs
+        return self.theirs is None or self.ours * self.times <= self.theirs
 
 
 def goals(figures: Figures) -> list[Goal]:
-    """What the row `relay`, which does what the others do, must reach; rivals who were there."""
+    """What the row `relay`, which does what the others do, must reach, for each rival that was
+    there."""
     asked: list[tuple[str, Callable[[str], list[float]], dict[str, float]]] = [
         (
             "CPU a request, saturated, µs",
@@ -214,18 +221,20 @@ def goals(figures: Figures) -> list[Goal]:
     for what, value, rivals in asked:
         for rival, times in rivals.items():
             ours, theirs = value("relay"), value(rival)
-            if ours and theirs:
+            if ours and rival in figures.rows:
                 words = f"{what}: {times:g} x less than" if times > 1 else f"{what}: at most"
-                found.append(Goal(f"{words} {TITLES[rival]}", median(ours), median(theirs), times))
+                most = median(theirs) if theirs else None
+                found.append(Goal(f"{words} {TITLES[rival]}", median(ours), most, times))
     return found
 
 
 def goals_table(found: Sequence[Goal]) -> str:
     lines = ["| goal | ours | theirs | theirs / ours | met |", "|---|---:|---:|---:|---|"]
     for goal in found:
-        ratio = f"{goal.theirs / goal.ours:.1f}" if goal.ours > 0 else "–"
+        theirs = "did not get through" if goal.theirs is None else svg.figure(goal.theirs)
+        ratio = f"{goal.theirs / goal.ours:.1f}" if goal.theirs and goal.ours > 0 else "–"
         lines.append(
-            f"| {goal.what} | {svg.figure(goal.ours)} | {svg.figure(goal.theirs)} | {ratio} "
+            f"| {goal.what} | {svg.figure(goal.ours)} | {theirs} | {ratio} "
             f"| {'yes' if goal.is_met else '**no**'} |"
         )
     return "\n".join(lines)

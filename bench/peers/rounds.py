@@ -10,12 +10,14 @@ from tempfile import TemporaryDirectory, mkdtemp
 import orjson
 
 from bench import procs
+from bench.job import Seen
 from bench.measure import Figure, Phase, cores, run_job, upstream
 from bench.peers.starts import PEERS
 from bench.procs import FailedError
 from bench.subjects import AbsentError, Row, Stage, Subject
 
-RATES = (50, 100, 200, 350, 500)
+RATES = {50: 5.0, 100: 3.0, 200: 2.0, 350: 1.5, 500: 1.2}
+"""Requests a second -> seconds of it: at least 250 requests at each."""
 PROMPTS = {"1 KB": 1_000, "10 KB": 10_000, "100 KB": 100_000}
 CALLERS = (1, 16, 64)
 HOLDS = 0.9
@@ -46,15 +48,37 @@ class Memory:
 @dataclass
 class Results:
     plan: Plan
+    done: int = 0
+    """Rounds that are whole; `measure` goes on behind them."""
     figures: list[Figure] = field(default_factory=list)
     starts_s: dict[str, list[float]] = field(default_factory=dict)
     memory: dict[str, Memory] = field(default_factory=dict)
     cannot: dict[str, list[str]] = field(default_factory=dict)
     """Row -> phases that it did not get through, each with a word."""
     notes: list[str] = field(default_factory=list)
+    looked_at: list[str] = field(default_factory=list)
+    """Subjects whose memory was measured, or could not be."""
 
     def as_json(self) -> bytes:
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2)
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Results":
+        """What `as_json` wrote, without the round that was not whole."""
+        told = orjson.loads(text)
+        asked = told["plan"]
+        phases = tuple(Phase(**phase) for phase in asked["phases"])
+        told["plan"] = Plan(**{**asked, "phases": phases, "subjects": tuple(asked["subjects"])})
+        told["figures"] = [
+            Figure(**{**one, "seen": Seen(**one["seen"])})
+            for one in told["figures"]
+            if one["round"] < told["done"]
+        ]
+        told["memory"] = {row: Memory(**one) for row, one in told["memory"].items()}
+        return cls(**told)
+
+
+Keep = Callable[[Results], None]
 
 
 def plan(quick: bool, subjects: tuple[str, ...], rounds: int) -> Plan:
@@ -72,14 +96,14 @@ def plan(quick: bool, subjects: tuple[str, ...], rounds: int) -> Plan:
         Phase(f"prompt {name}", "oneshot", count(full), 16, warmup=20, prompt_chars=size)
         for (name, size), full in zip(PROMPTS.items(), (3000, 2000, 800), strict=True)
     ]
-    rates = (50, 200) if quick else RATES
-    seconds = 2 if quick else 5
+    rates = {50: 2.0, 200: 1.0} if quick else RATES
     phases += [
-        Phase(f"rate {rate}", "oneshot", rate * seconds, 4, rate=rate, warmup=20) for rate in rates
+        Phase(f"rate {rate}", "oneshot", round(rate * seconds), 4, rate=rate, warmup=20)
+        for rate, seconds in rates.items()
     ]
     streams = "chunks-64-20ms" if quick else "chunks-250-20ms"
     phases += [
-        Phase("first", "chunks-16-10ms", count(200), 4, stream=True, rate=20, warmup=8),
+        Phase("first", "chunks-16-10ms", count(120), 4, stream=True, rate=20, warmup=8),
         Phase("streams", streams, 100, 100, stream=True, ramp_s=1.0),
         Phase("burst", "burst-512", count(200), 4, stream=True, warmup=8),
     ]
@@ -87,17 +111,33 @@ def plan(quick: bool, subjects: tuple[str, ...], rounds: int) -> Plan:
     return Plan(1 if quick else rounds, tuple(phases), memory, subjects)
 
 
-def measure(asked: Plan, say: Say) -> Results:
-    """Run the whole plan. Processes are stopped however it ends."""
-    results = Results(asked)
+def measure(results: Results, say: Say, keep: Keep, limit_s: float) -> None:
+    """Run what of the plan is not there yet. Processes are stopped however it ends.
+
+    `keep` is called with each memory and each whole round. A round that `limit_s` leaves no time
+    for is not begun, and the remarks say so.
+    """
+    began = time.monotonic()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="peers-")))
         port = stack.enter_context(upstream(folder))
-        for number in range(asked.rounds):
-            _round(number, port, folder, results, say)
-        for name in asked.subjects:
-            _memory(name, port, folder, results, say)
-    return results
+        for name in results.plan.subjects:
+            if name not in results.looked_at:
+                _memory(name, port, folder, results, say)
+                results.looked_at.append(name)
+                keep(results)
+        longest = 0.0
+        while results.done < results.plan.rounds:
+            start = time.monotonic()
+            if start - began + longest > limit_s:
+                results.notes.append(
+                    f"{results.done} rounds of {results.plan.rounds}: there was no time for more."
+                )
+                return
+            _round(results.done, port, folder, results, say)
+            longest = max(longest, time.monotonic() - start)
+            results.done += 1
+            keep(results)
 
 
 def _start(name: str, port: int, folder: Path, results: Results) -> Subject | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def seen(requests: int, chunks: int, milliseconds: float) -> Seen:
 def results() -> rounds.Results:
     """Two rounds of four rows; each figure can be worked out by hand."""
     plan = rounds.Plan(2, (), 10_000)
-    found = rounds.Results(plan)
+    found = rounds.Results(plan, done=2)
     micro = {"direct": None, "relay": 100.0, "tensorzero": 90.0, "litellm": 5000.0}
     for number in range(2):
         for row, cost in micro.items():
@@ -54,10 +55,60 @@ def test_the_report_has_losing_rows_goals_and_what_was_left_out() -> None:
     )
     assert "| CPU a request, saturated, µs: at most TensorZero | 100 | 90 | 0.9 | **no** |" in text
     assert "LiteLLM did not get through rate 100: 76/s is its most." in text
+    assert "Median of 2 rounds (smallest..largest)." in text
     assert "`portkey` left out" in text
     assert install.LITELLM in text
     # Latency is what is added to direct in the same round, not the latency itself.
     assert "0.10 (0.10..0.10) / 0.10 (0.10..0.10)" in text
+
+
+def test_a_rival_who_does_not_get_through_has_a_row_among_the_goals() -> None:
+    found = results()
+    found.figures = [
+        figure for figure in found.figures if (figure.row, figure.phase) != ("litellm", "rate 50")
+    ]
+    goals = report.goals(report.Figures(found))
+    (lost,) = [goal for goal in goals if goal.theirs is None]
+    assert "added p99" in lost.what
+    assert "LiteLLM" in lost.what
+    assert "| did not get through | – | yes |" in report.goals_table(goals)
+    # Portkey was not there at all: it has none.
+    assert not [goal for goal in goals if "Portkey" in goal.what]
+
+
+def test_the_knee_is_the_median_of_the_best_number_of_callers() -> None:
+    found = results()
+    for number, rate in enumerate((5, 5000)):
+        fast = replace(seen(1000, 10_000, 1.0), wall_s=1000 / rate)
+        found.figures.append(Figure(number, "relay", "callers 1", 0.1, fast))
+    # 2502 a second with one caller, not the 5000 of its better round; 1000 with sixteen.
+    assert "| 2502 (5..5000) | 1000 (1000..1000) | – | 2502 (5..5000) |" in report.report(found, [])
+
+
+def test_a_run_that_was_stopped_goes_on_behind_its_last_whole_round() -> None:
+    stopped = results()
+    stopped.plan = rounds.plan(False, ("direct",), 3)
+    stopped.done = 1
+    text = report.report(stopped, [])
+    assert "Median of 1 round. Stopped before all 3 were done." in text
+    again = rounds.Results.from_json(stopped.as_json())
+    assert again.plan == stopped.plan
+    assert {figure.round for figure in again.figures} == {0}
+    assert again.figures == [figure for figure in stopped.figures if figure.round == 0]
+    assert again.memory == stopped.memory
+
+
+def test_slow_rows_get_fewer_requests_but_never_fewer_streams_at_once_or_a_shorter_open_loop() -> (
+    None
+):
+    row = Row("slow", 1, weight=0.1)
+    asked = {
+        phase.name: (phase.requests, phase.job(row, seed=1).requests)
+        for phase in rounds.plan(False, ("direct",), 5).phases
+    }
+    for name, (whole, given) in asked.items():
+        same = name.startswith("rate ") or name in ("first", "streams")
+        assert given == (whole if same else whole // 10), name
 
 
 def test_memory_and_start_stand_with_the_process_that_has_them() -> None:
@@ -119,7 +170,10 @@ def test_a_short_run_measures_first_tokens_prompts_rates_and_memory() -> None:
         Phase("first", "chunks-16-10ms", 4, 2, stream=True, rate=20),
     )
     plan = rounds.Plan(1, phases, 50, ("direct", "proxy"))
-    found = rounds.measure(plan, lambda text: None)
+    found, kept = rounds.Results(plan), []
+    rounds.measure(found, lambda text: None, lambda now: kept.append(now.done), 600)
+    # Both subjects' memory, then the round.
+    assert kept == [0, 0, 1]
 
     rows = {(figure.row, figure.phase): figure for figure in found.figures}
     assert {phase for _, phase in rows} == {"callers 16", "prompt 100 KB", "rate 50", "first"}
@@ -129,3 +183,10 @@ def test_a_short_run_measures_first_tokens_prompts_rates_and_memory() -> None:
     assert found.memory["proxy"].peak >= found.memory["proxy"].idle > 10_000_000
     assert "rate 500" in found.cannot["proxy"][0]
     assert "### CPU" in report.report(found, [])
+
+    # What is whole is not measured again, and there is no time for the next round.
+    more = rounds.Results.from_json(found.as_json())
+    more.plan = rounds.Plan(2, phases, 50, ("direct", "proxy"))
+    rounds.measure(more, lambda text: None, lambda now: kept.append(now.done), -1)
+    assert (more.done, more.figures) == (1, found.figures)
+    assert "1 rounds of 2: there was no time for more." in more.notes

@@ -7,6 +7,7 @@ import pytest
 from bench import table
 from bench.job import Seen
 from bench.measure import Figure, Plan, Results, phases
+from bench.peers import __main__ as peers
 
 
 def figure(number: int, row: str, phase: str, cpu_s: float | None, latency: float = 1.0) -> Figure:
@@ -88,20 +89,22 @@ def test_a_percentile_is_one_of_the_values() -> None:
 
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    begin, end = table.MARKERS
+    readme.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     table.write_between_markers(readme, "new")
     table.write_between_markers(readme, "newer")
-    assert readme.read_text() == f"before\n{table.BEGIN}\n\nnewer\n\n{table.END}\nafter\n"
+    assert readme.read_text() == f"before\n{begin}\n\nnewer\n\n{end}\nafter\n"
 
 
 def test_a_readme_without_its_markers_is_left_alone(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{table.BEGIN}\n")
+    readme.write_text(f"before\n{table.MARKERS[0]}\n")
     with pytest.raises(ValueError, match="must be in it"):
         table.write_between_markers(readme, "new")
-    assert readme.read_text() == f"before\n{table.BEGIN}\n"
+    assert readme.read_text() == f"before\n{table.MARKERS[0]}\n"
 
 
 def test_the_readme_of_the_bench_has_its_markers() -> None:
     text = (Path(table.__file__).parent / "README.md").read_text()
-    assert text.index(table.BEGIN) < text.index(table.END)
+    for begin, end in (table.MARKERS, peers.MARKERS):
+        assert text.index(begin) < text.index(end)
