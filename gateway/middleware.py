@@ -95,7 +95,7 @@ def door(
                 raise
             failure = _of_http(given_up, request)
         except Exception as fault:
-            failure = _of_ours(fault, request_id)
+            failure = _of_ours(fault, request)
         return error_response(failure, dialect_of(request) or OWN, request_id)
 
     return around
@@ -122,8 +122,14 @@ def error_response(error: GatewayError, dialect: InboundDialect, request_id: str
     )
 
 
-def _of_ours(fault: Exception, request_id: str) -> GatewayError:
-    fields = {"request_id": request_id}
+def _of_ours(fault: Exception, request: web.Request) -> GatewayError:
+    place = request.match_info.route.resource
+    fields = {
+        "request_id": request[REQUEST_ID],
+        "method": request.method,
+        "route": place.canonical if place is not None else "",
+        "caller": request[CALLER].id if CALLER in request else "",
+    }
     if is_of_the_store(fault):
         said = (str(fault).splitlines() or [type(fault).__name__])[0][:200]
         log.error("a store failed", extra={"fields": {**fields, "error": said}})

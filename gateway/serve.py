@@ -17,7 +17,7 @@ from aiohttp import web
 from gateway.accounts.board import Board
 from gateway.app import build_app, build_runner
 from gateway.environment import Read, folders
-from gateway.monitor import logs
+from gateway.monitor import logs, reports
 from gateway.plan_lines import plan_lines
 from gateway.reload import Reloader
 from gateway.services import SERVICES, Services
@@ -79,7 +79,8 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
         seen.append(services)
         tell()
 
-    lines = logs.start(settings.log, number=post.number)
+    told = reports.start(settings.log, environment)
+    lines = logs.start(settings.log, number=post.number, reports=told)
     app = build_app(
         settings, environment, looked if post.tells else None, lines.access, post.board, post.number
     )

@@ -322,6 +322,10 @@ class Log(_Section):
     """Size at which a file is rolled over."""
     files: int = Field(default=5, ge=1, le=1000)
     """Rolled ones that are kept of each."""
+    error_hook: str = Field(default="", pattern=r"^$|^[\w.]+:\w+$")
+    """package.module:function that is told of each error of ours."""
+    sentry_dsn: str = ""
+    """https://KEY@HOST/PROJECT of a Sentry that is told of them instead."""
 
 
 class Settings(_Section):

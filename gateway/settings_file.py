@@ -36,6 +36,8 @@ ENVIRONMENT: dict[str, tuple[str, str]] = {
     "REQUEST_TIMEOUT": ("jobs", "timeout_s"),
     "WEBHOOK_SECRET": ("jobs", "webhook_secret"),
     "LOG_DIR": ("log", "folder"),
+    "ERROR_HOOK": ("log", "error_hook"),
+    "SENTRY_DSN": ("log", "sentry_dsn"),
 }
 """Environment variable -> the setting that it replaces."""
 

@@ -133,7 +133,12 @@ class Pipeline:
             except Exception:
                 if run.committed is None and not run.told:
                     raise
-                log.exception("a fault of ours", extra={"fields": {"request_id": trace.request_id}})
+                fields = {
+                    "request_id": trace.request_id,
+                    "route": trace.route,
+                    "target": trace.target,
+                }
+                log.exception("a fault of ours", extra={"fields": fields})
                 run.failed(GatewayError("The gateway failed. The log has the request's id."))
             finally:
                 if run.committed is not None and run.committed.pieces is not None:

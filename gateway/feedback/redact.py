@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import re
 
+from gateway.secret_words import without_secrets
+
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
-_KEY = re.compile(
-    r"\b(?:sk|pk|pm|rk|ghp|gho|ghs|glpat|xox[abprs]|hf|r8|gsk)[-_][A-Za-z0-9_-]{12,}"
-    r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[0-9A-Za-z_-]{30,}"
-    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
-)
-_PASSWORD_IN_URL = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,100}:)[^\s/@]{1,200}@", re.I)
 _IP = re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b")
 _CARD = re.compile(r"\b[3-6](?:[ -]?\d){12,18}\b")
@@ -23,8 +19,7 @@ _PHONE = re.compile(r"(?<![\w.])\+\d[\d ()./-]{7,20}\d\b|\(\d{3}\) ?\d{3}-\d{4}\
 
 def redacted(text: str) -> str:
     """The text with a word in angle brackets for each thing that was taken out."""
-    text = _PASSWORD_IN_URL.sub(r"\1<secret>@", text)
-    text = _KEY.sub("<secret>", text)
+    text = without_secrets(text)
     text = _EMAIL.sub("<email>", text)
     text = _IP.sub("<ip>", text)
     text = _IBAN.sub("<account>", text)

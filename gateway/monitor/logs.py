@@ -20,6 +20,7 @@ import orjson
 from gateway.engine.ports import Settlement
 from gateway.monitor.access import AccessLog, fields
 from gateway.monitor.log_files import open_files
+from gateway.monitor.reports import Reports
 from gateway.settings import Log
 
 QUEUE_LINES = 10_000
@@ -70,17 +71,23 @@ class Logs:
     listener: QueueListener
     access: AccessLog
     files: Sequence[logging.Handler] = ()
+    reports: Reports | None = None
 
     def stop(self) -> None:
         self.access.stop()
         self.listener.stop()
+        if self.reports is not None:
+            self.reports.stop()
         for file in self.files:
             file.close()
 
 
-def start(settings: Log, out: TextIO = sys.stderr, number: int = 0) -> Logs:
+def start(
+    settings: Log, out: TextIO = sys.stderr, number: int = 0, reports: Reports | None = None
+) -> Logs:
     """Sends every logger's lines, and the access log, to `out`, and to files where a folder is
-    named. `number` is the process's. Raises OSError for a folder that cannot be."""
+    named; errors to `reports`, too. `number` is the process's. Raises OSError for a folder that
+    cannot be."""
     lines: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_LINES)
     text = settings.format == "text" or (settings.format == "auto" and out.isatty())
     writer = logging.StreamHandler(out)
@@ -100,7 +107,8 @@ def start(settings: Log, out: TextIO = sys.stderr, number: int = 0) -> Logs:
         if settings.folder
         else {}
     )
-    listener = QueueListener(lines, writer, *files.values(), respect_handler_level=True)
+    told: tuple[logging.Handler, ...] = () if reports is None else (reports,)
+    listener = QueueListener(lines, writer, *files.values(), *told, respect_handler_level=True)
     listener.start()
     line = _text_line if text else _json_line
 
@@ -115,7 +123,7 @@ def start(settings: Log, out: TextIO = sys.stderr, number: int = 0) -> Logs:
             files["app"].write(whole)
             files["debug"].write(whole)
 
-    return Logs(listener, AccessLog(write), tuple(files.values()))
+    return Logs(listener, AccessLog(write), tuple(files.values()), reports)
 
 
 def _pieces(lines: list[bytes]) -> Iterator[bytes]:
