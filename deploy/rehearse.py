@@ -78,10 +78,10 @@ def provide(running: Set, stand_ins: bool) -> set[str]:
             continue
         recipe = STANDINS / f"{image.partition(':')[0].rpartition('/')[2]}.Dockerfile"
         if stand_ins and recipe.is_file():
-            print(f"building a stand-in for {image}", flush=True)
+            print(f"building a stand-in for {image}")
             docker("build", "--quiet", "--file", str(recipe), "--tag", image, str(_context()))
         elif stand_ins:
-            print(f"LEFT OUT: {name}: {image} cannot be had here", flush=True)
+            print(f"LEFT OUT: {name}: {image} cannot be had here")
             lacking.add(name)
         else:
             docker("pull", "--quiet", image)
@@ -229,9 +229,9 @@ def rehearse(profile: str, build: bool, stand_ins: bool) -> None:
         lacking = provide(running, stand_ins)
         services = sorted(set(running.services) - lacking)
         if build:
-            print("building", flush=True)
+            print("building")
             running.compose("build", *(n for n in services if "build" in running.services[n]))
-        print("bringing it up", flush=True)
+        print("bringing it up")
         since = time.time()
         running.compose("up", "--detach", "--no-build", *services)
         for name in services:
@@ -251,9 +251,9 @@ def rehearse(profile: str, build: bool, stand_ins: bool) -> None:
             if name not in ONCE:
                 began = time.monotonic()
                 killed(running, name)
-                until_answered(running.port, code)
                 took = time.monotonic() - began
-                print(f"{name} was killed; it was back, and asked through, after {took:.0f} s")
+                until_answered(running.port, code)
+                print(f"{name} was killed; healthy again after {took:.0f} s, and asked through")
         time.sleep(1)
         if spent(running) < before:
             raise RehearsalError("the ledger forgot requests")
@@ -268,6 +268,8 @@ def rehearse(profile: str, build: bool, stand_ins: bool) -> None:
 
 
 def main() -> int:
+    # Each line as it comes, also into a file.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     words = set(sys.argv[1:])
     if words - {"--full", "--no-build", "--stand-ins"}:
         print(__doc__, file=sys.stderr)
