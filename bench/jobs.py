@@ -112,6 +112,9 @@ async def measured(kind: str, waiting: int, rounds: int) -> dict[str, list[float
                 "position": await timed(rounds, lambda _: found.position(chance.choice(ids))),
                 "claim": await timed(rounds, lambda n: found.claim(f"w{n}", 600)),
                 "stats": await timed(rounds, lambda _: found.stats()),
+                "sweep": await timed(
+                    rounds // 10, lambda _: found.reap(max_claims=5, retention_s=9e9)
+                ),
             }
             assert (await found.stats()).waiting == waiting + 50
             return rows

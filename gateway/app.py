@@ -266,6 +266,7 @@ def _services(
         settings.jobs,
         lambda app_id: caller_named(accounts, app_id),
         metrics.jobs,
+        pace_of=accounts.pace_of,
     )
     services = Services(
         settings=settings,

@@ -110,6 +110,18 @@ class Accounts:
         """By its id, as a Caller has it; None when it was revoked since."""
         return self._by_id.get(id_)
 
+    def pace_of(self, id_: str) -> tuple[int, float] | None:
+        """So many requests in so many seconds are let through: of tokens' windows one is certain,
+        and by the concurrency so many as long as an answer takes, which is 0 s here."""
+        app = self._by_id.get(id_)
+        if app is None:
+            return None
+        if app.tokens is not None:
+            return 1, app.tokens.seconds
+        if app.requests is not None:
+            return app.requests.count, app.requests.seconds
+        return None if app.concurrency is None else (app.concurrency, 0.0)
+
     @staticmethod
     def caller_of(app: App) -> Caller:
         return app.caller

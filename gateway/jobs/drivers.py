@@ -181,7 +181,7 @@ def _numbered(statement: str) -> tuple[str, tuple[str, ...]]:
 def _schema() -> list[str]:
     dialect = sqlite.dialect()
     found: list[str] = []
-    for table in (tables.JOBS, tables.EVENTS, tables.COUNTS, tables.WORKERS):
+    for table in (tables.JOBS, tables.EVENTS, tables.COUNTS, tables.WORKERS, tables.RESTS):
         found.append(str(CreateTable(table).compile(dialect=dialect)))
         found += [str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes]
     return found

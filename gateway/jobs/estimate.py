@@ -18,6 +18,10 @@ FIRST_GUESS_S = 10.0
 HALF = 10
 """Samples of its own that a type needs to count by half; the rest is what all types took."""
 QUANTILE = 0.9
+SWEEP_S = 1.0
+"""Until a job that may be asked again is seen."""
+Pace = tuple[int, float]
+"""How many requests an application's limit lets through in so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,14 @@ class Quote:
 
     low: float
     high: float
+
+    def held(self, left_s: float, before: int, pace: Pace) -> Quote:
+        """The same wait, begun when a limit lets go: `before` others are let through first."""
+        count, seconds = pace
+        # All of a window may be free when its first request leaves it, or when its last does.
+        first = left_s + before // count * seconds
+        last = left_s + math.ceil(before / count) * seconds
+        return Quote(first + self.low, last + self.high + SWEEP_S)
 
     @property
     def words(self) -> str:

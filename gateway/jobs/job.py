@@ -67,10 +67,22 @@ class Job:
     """pending, delivered or failed; None without a webhook or before the end."""
     hook_tries: int
     digest: str | None
+    held: bool = False
+    """A limit of its application keeps it from being asked for a while."""
 
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is known of a job's wait for a limit."""
+
+    left_s: float
+    """Until its application may ask again."""
+    before: int
+    """Jobs of the same application that wait for it, too, and are before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +99,7 @@ class Event:
 class Stats:
     waiting: int
     oldest_s: float
-    """Age of the one that waits longest; 0 when nobody does."""
+    """Age of the one that waits longest for a worker, not for a limit; 0 when nobody does."""
     running: int
     slots: int
     """Of all workers of all processes that were heard of lately."""

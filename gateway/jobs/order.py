@@ -23,13 +23,19 @@ def slices(rank: float) -> list[int]:
     return [finest >> (BITS * level) for level in range(LEVELS)]
 
 
-def changes(jobs: Iterable[tuple[float, str, int]]) -> list[tuple[Key, int]]:
-    """(rank, type, +1 or -1) of jobs -> what to add to which counter, in the one order in which
-    counters are locked."""
+Move = tuple[float, str, int, int]
+"""A job's rank and type; +1 or -1 among those who wait, and in the line: one that its
+application's limit holds waits, and is in nobody's way."""
+
+
+def changes(jobs: Iterable[Move]) -> list[tuple[Key, int]]:
+    """What to add to which counter, in the one order in which counters are locked."""
     found: dict[Key, int] = {}
-    for rank, kind, step in jobs:
-        keys: list[Key] = [(ALL, 0, ""), (TYPE, 0, kind)]
-        keys += [(level, bucket, "") for level, bucket in enumerate(slices(rank))]
-        for key in keys:
-            found[key] = found.get(key, 0) + step
+    for rank, kind, waits, lines in jobs:
+        if waits:
+            for key in ((ALL, 0, ""), (TYPE, 0, kind)):
+                found[key] = found.get(key, 0) + waits
+        if lines:
+            for level, bucket in enumerate(slices(rank)):
+                found[level, bucket, ""] = found.get((level, bucket, ""), 0) + lines
     return sorted(found.items(), key=lambda item: (-item[0][0], item[0][1], item[0][2]))

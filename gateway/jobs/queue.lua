@@ -6,6 +6,10 @@ local now = tonumber(t[1]) + tonumber(t[2]) / 1000000
 local wait, lease, deadline = P .. 'wait', P .. 'lease', P .. 'deadline'
 local hooks, types, ended, all = P .. 'hooks', P .. 'types', P .. 'ended', P .. 'all'
 local owners = P .. 'owners'
+-- Of an application over a limit of its own: until when, and its jobs meanwhile, by rank.
+local rests = P .. 'rests'
+local function heldof(app) return P .. 'held:' .. app end
+local SWEEP, ASIDE = 500, 5000
 
 local function num(x) return string.format('%.17g', x) end
 local function key(id) return P .. 'job:' .. id end
@@ -17,6 +21,7 @@ local function out(id)
   redis.call('ZREM', wait, id)
   redis.call('ZREM', deadline, id)
   redis.call('ZREM', turns(f[1]), id)
+  redis.call('ZREM', heldof(f[1]), id)
   if redis.call('HINCRBY', types, f[2], -1) <= 0 then redis.call('HDEL', types, f[2]) end
 end
 
@@ -26,6 +31,18 @@ local function into(id)
   redis.call('ZADD', deadline, f[5], id)
   redis.call('ZADD', turns(f[1]), f[4], id)
   redis.call('HINCRBY', types, f[2], 1)
+end
+
+local function resting(app)
+  local till = redis.call('HGET', rests, app)
+  return till and tonumber(till) > now
+end
+
+-- From the line to those that a limit holds: it still waits, and is in nobody's way.
+local function aside(id, app, rank)
+  redis.call('ZREM', wait, id)
+  redis.call('ZADD', heldof(app), rank, id)
+  redis.call('HSET', key(id), 'status', 'held')
 end
 
 local function back(id)
@@ -78,7 +95,8 @@ if op == 'enqueue' then
       found[#found + 1] = '1'
     end
   end
-  local waiting = redis.call('ZCARD', wait)
+  -- Those that are held have a deadline, too.
+  local waiting = redis.call('ZCARD', deadline)
   if #fresh > 0 and waiting + #fresh > capacity then return {'full', tostring(waiting)} end
   for _, job in ipairs(fresh) do
     local last = redis.call('ZREVRANGE', turns(job.app_id), 0, 0, 'WITHSCORES')
@@ -102,15 +120,20 @@ if op == 'enqueue' then
       redis.call('SET', P .. 'idem:' .. job.app_id .. ':' .. job.idem_key, job.id)
     end
     into(job.id)
+    if resting(job.app_id) then aside(job.id, job.app_id, num(tag - job.priority * boost)) end
   end
   return found
 elseif op == 'claim' then
   local owner, lease_s = ARGV[2], tonumber(ARGV[3])
-  local from = 0
-  while true do
+  local from, asides = 0, 0
+  while asides < ASIDE do
     local id = redis.call('ZRANGE', wait, from, from)[1]
     if not id then return nil end
-    if tonumber(get(id, 'expires_at')[1]) > now then
+    local f = get(id, 'expires_at', 'app_id', 'rank')
+    if resting(f[2]) then
+      aside(id, f[2], f[3])
+      from, asides = from - 1, asides + 1
+    elseif tonumber(f[1]) > now then
       out(id)
       redis.call('ZADD', lease, num(now + lease_s), id)
       redis.call('HSET', owners, owner, id)
@@ -153,10 +176,36 @@ elseif op == 'release' then
   back(ARGV[2])
   redis.call('HINCRBY', key(ARGV[2]), 'claims', -1)
   return 1
+elseif op == 'hold' then
+  local id = ARGV[2]
+  if not mine(id, ARGV[3]) then return 0 end
+  local f = get(id, 'app_id', 'rank')
+  back(id)
+  redis.call('HINCRBY', key(id), 'claims', -1)
+  -- It was taken for nothing: nobody need hear of it.
+  local last = redis.call('LINDEX', P .. 'events:' .. id, -1)
+  if last == 'processing {}' or last == 'restarted {}' then
+    redis.call('RPOP', P .. 'events:' .. id)
+    redis.call('HINCRBY', key(id), 'written', -1)
+  end
+  redis.call('HSET', rests, f[1], num(now + tonumber(ARGV[4])))
+  aside(id, f[1], f[2])
+  return 1
+elseif op == 'held' then
+  local f = get(ARGV[2], 'app_id', 'status')
+  if f[2] ~= 'held' then return nil end
+  local till = tonumber(redis.call('HGET', rests, f[1]) or now)
+  return {num(math.max(0, till - now)), redis.call('ZRANK', heldof(f[1]), ARGV[2])}
+elseif op == 'place' then
+  local f = get(ARGV[2], 'app_id', 'status', 'rank')
+  if f[2] ~= 'held' then return nil end
+  return redis.call('ZCOUNT', wait, '-inf', '(' .. f[3])
+    + redis.call('ZRANK', heldof(f[1]), ARGV[2]) + 1
 elseif op == 'cancel' then
   local id = ARGV[2]
   local status = get(id, 'status')[1]
   if not status then return nil end
+  if status == 'held' then status = 'queued' end
   if status == 'queued' then out(id) end
   if status == 'queued' or status == 'processing' then close(id, 'cancelled') end
   return status
@@ -181,6 +230,19 @@ elseif op == 'reap' then
     close(id, 'expired')
     told(id, 'expired')
   end
+  local told_rests = redis.call('HGETALL', rests)
+  for n = 1, #told_rests, 2 do
+    if tonumber(told_rests[n + 1]) <= now then
+      local those = redis.call('ZRANGE', heldof(told_rests[n]), 0, SWEEP - 1, 'WITHSCORES')
+      for at = 1, #those, 2 do
+        redis.call('ZREM', heldof(told_rests[n]), those[at])
+        redis.call('ZADD', wait, those[at + 1], those[at])
+        redis.call('HSET', key(those[at]), 'status', 'queued')
+        told(those[at], 'queued')
+      end
+      if #those < 2 * SWEEP then redis.call('HDEL', rests, told_rests[n]) end
+    end
+  end
   local old = num(now - tonumber(ARGV[3]))
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', old, 'LIMIT', 0, 500)) do
     local f = get(id, 'app_id', 'idem_key')
@@ -200,8 +262,12 @@ elseif op == 'beat' then
   end
   return 1
 elseif op == 'stats' then
-  local oldest = redis.call('ZRANGE', deadline, 0, 0)[1]
-  local since = oldest and get(oldest, 'created_at')[1]
+  local since
+  for _, id in ipairs(redis.call('ZRANGE', deadline, 0, 99)) do
+    local f = get(id, 'created_at', 'status')
+    since = f[2] == 'queued' and f[1]
+    if since then break end
+  end
   local slots, busy = 0, 0
   local told = redis.call('HGETALL', P .. 'workers')
   for n = 1, #told, 2 do
@@ -212,7 +278,7 @@ elseif op == 'stats' then
       redis.call('HDEL', P .. 'workers', told[n])
     end
   end
-  return {redis.call('ZCARD', wait), since and num(now - tonumber(since)) or '0',
+  return {redis.call('ZCARD', deadline), since and num(now - tonumber(since)) or '0',
     redis.call('ZCARD', lease), slots, busy, redis.call('HGETALL', types)}
 elseif op == 'hooks' then
   local found = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.jobs.job import Event, Job, NewJob, Search, Stats, Status
+from gateway.jobs.job import Event, Held, Job, NewJob, Search, Stats, Status
 
 HOOK_LEASE_S = 60.0
 """Whoever took a webhook and died leaves it to the next one after this long."""
@@ -54,7 +54,8 @@ class Queue(Protocol):
     async def get(self, job_id: str) -> Job | None: ...
 
     async def position(self, job_id: str) -> int | None:
-        """1 for the next one; None when it does not wait."""
+        """1 for the next one; None when it does not wait. Jobs that a limit holds are in nobody's
+        way but of their application's later ones."""
         ...
 
     async def claim(self, owner: str, lease_s: float) -> Job | None:
@@ -79,6 +80,15 @@ class Queue(Protocol):
         """Back to its place in the queue; the claim does not count."""
         ...
 
+    async def hold(self, job_id: str, owner: str, for_s: float) -> bool:
+        """Back to its place as if it had not been taken; none of its application's jobs is for
+        `for_s` seconds. False when the lease is lost."""
+        ...
+
+    async def held(self, job_id: str) -> Held | None:
+        """None when no limit holds it."""
+        ...
+
     async def cancel(self, job_id: str) -> Status | None:
         """Its state before; None when there is no such job."""
         ...
@@ -86,8 +96,8 @@ class Queue(Protocol):
     async def events(self, job_id: str, after: int) -> list[Event]: ...
 
     async def reap(self, *, max_claims: int, retention_s: float) -> list[tuple[str, str]]:
-        """Gives back what dead workers had, ends what waited too long, and forgets what is old.
-        Returns (id, what became of it) of those given back or ended."""
+        """Gives back what dead workers had and what limits held, ends what waited too long, and
+        forgets what is old. Returns (id, what became of it) of those given back or ended."""
         ...
 
     async def search(self, search: Search) -> list[Job]:

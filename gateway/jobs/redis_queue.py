@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import orjson
 from redis.asyncio import Redis
 
-from gateway.jobs.job import Event, Job, NewJob, Search, Stats, Status
+from gateway.jobs.job import Event, Held, Job, NewJob, Search, Stats, Status
 from gateway.jobs.queue import (
     HOOK_LEASE_S,
     SAMPLES,
@@ -21,14 +21,14 @@ from gateway.jobs.queue import (
     FullError,
     KeyReusedError,
 )
-from gateway.jobs.sql import WORN
+from gateway.jobs.sql_sweep import WORN
 
 SCRIPT = Path(__file__).with_name("queue.lua").read_text(encoding="utf-8")
 PREFIX = "pointsman:{jobs}:"
 PAGE = 500
 MOST_LOOKED_AT = 20_000
 """Jobs of the history that one search looks through."""
-HINTS = get_type_hints(Job)
+HINTS = {name: kind for name, kind in get_type_hints(Job).items() if name != "held"}
 INTEGERS = frozenset(name for name, kind in HINTS.items() if kind is int)
 FLOATS = frozenset(name for name, kind in HINTS.items() if kind in (float, float | None))
 
@@ -71,7 +71,8 @@ class RedisQueue:
 
     async def position(self, job_id: str) -> int | None:
         rank = await self._redis.zrank(self._prefix + "wait", job_id)
-        return None if rank is None else int(rank) + 1
+        found = await self._do("place", job_id) if rank is None else int(rank) + 1
+        return None if found is None else int(found)
 
     async def claim(self, owner: str, lease_s: float) -> Job | None:
         found = await self._do("claim", owner, lease_s)
@@ -94,6 +95,13 @@ class RedisQueue:
 
     async def release(self, job_id: str, owner: str) -> bool:
         return bool(await self._do("release", job_id, owner))
+
+    async def hold(self, job_id: str, owner: str, for_s: float) -> bool:
+        return bool(await self._do("hold", job_id, owner, for_s))
+
+    async def held(self, job_id: str) -> Held | None:
+        found = await self._do("held", job_id)
+        return Held(float(found[0]), int(found[1])) if found else None
 
     async def cancel(self, job_id: str) -> Status | None:
         found = await self._do("cancel", job_id)
@@ -177,6 +185,8 @@ def _job(row: Mapping[bytes, bytes]) -> Job:
             values[name] = float(raw)
         else:
             values[name] = raw.decode()
+    if values["status"] == "held":
+        values.update(status="queued", held=True)
     return Job(**values)
 
 

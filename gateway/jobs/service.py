@@ -21,7 +21,7 @@ from gateway.engine.ports import Caller
 from gateway.jobs import question
 from gateway.jobs.bells import Bells
 from gateway.jobs.drivers import PostgresDriver, SqliteDriver
-from gateway.jobs.estimate import Estimator, Quote
+from gateway.jobs.estimate import Estimator, Pace, Quote
 from gateway.jobs.hooks import Hooks
 from gateway.jobs.job import Job, NewJob, Search, Stats
 from gateway.jobs.queue import FullError, KeyReusedError, Queue
@@ -91,8 +91,12 @@ class Jobs:
         caller_of: CallerOf,
         gauges: Gauges,
         hook_wait: Callable[[int], float] | None = None,
+        pace_of: Callable[[str], Pace | None] = lambda _: None,
     ) -> None:
+        """`pace_of`: what an application's limits let through, by its id; 0 s is as long as an
+        answer takes."""
         self.queue = queue
+        self._pace_of = pace_of
         self._gauges = gauges
         self._bells = Bells()
         self.settings = settings
@@ -176,6 +180,11 @@ class Jobs:
         quote = self.estimator.wait(
             position, stats.slots, stats.types or {job.type: position}, idle=idle
         )
+        held = await self.queue.held(job.id) if job.held else None
+        if held is not None:
+            count, seconds = self._pace_of(job.app_id) or (1, 0.0)
+            pace = count, seconds or self.estimator.answer(job.type)
+            quote = quote.held(held.left_s, held.before, pace)
         return Place(position, quote)
 
     async def cancel(self, job: Job) -> Job:

@@ -9,41 +9,22 @@ them never wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from gateway.jobs import order
+from gateway.jobs import order, sql_held
 from gateway.jobs.drivers import Driver, Work
 from gateway.jobs.job import Job, NewJob, Status
 from gateway.jobs.queue import (
     HOOK_LEASE_S,
-    WORKER_SEEN_S,
     FullError,
     KeyReusedError,
 )
 from gateway.jobs.sql_reads import COLUMNS, SqlReads, job_of
+from gateway.jobs.sql_statements import BACK, HOOK, INSERT, KNOWN, MINE, RESTS, count
+from gateway.jobs.sql_sweep import sweep, tidied
 
-SWEEP = 500
-"""Jobs that one sweep takes at most: nobody waits long for it."""
-
-TAG = """(SELECT CASE WHEN max(tag) + CAST(:spread AS DOUBLE PRECISION)
-  > CAST(:now AS DOUBLE PRECISION) THEN max(tag) + CAST(:spread AS DOUBLE PRECISION)
-  ELSE CAST(:now AS DOUBLE PRECISION) END FROM jobs
-  WHERE app_id = CAST(:app_id AS VARCHAR) AND status = 'queued')"""
-# A tag is looked up twice: a lookup in an index costs less than a second statement.
-INSERT = f"""INSERT INTO jobs (id, app_id, app_name, type, door, status, priority, body, question,
-  created_at, expires_at, tag, rank, claims, written, webhook, hook_tries, idem_key, digest)
-VALUES (:id, :app_id, :app_name, :type, :door, 'queued', :priority, :body, :question,
-  :now, :expires_at, {TAG}, {TAG} - CAST(:ahead AS DOUBLE PRECISION), 0, 0, :webhook, 0,
-  :idem_key, :digest)
-ON CONFLICT (app_id, idem_key) DO NOTHING RETURNING rank"""
-KNOWN = "SELECT id, digest FROM jobs WHERE app_id = :app_id AND idem_key = :idem_key"
 TAKE = """status = 'processing', owner = :owner, lease_until = :until, started_at = :now,
   claims = claims + 1, written = written + 1"""
-HOOK = """hook_state = CASE WHEN webhook IS NULL THEN NULL ELSE 'pending' END,
-  hook_at = CASE WHEN webhook IS NULL THEN NULL ELSE CAST(:now AS DOUBLE PRECISION) END"""
-MINE = """id = :id AND owner = :owner AND status = 'processing'
-  AND lease_until >= CAST(:now AS DOUBLE PRECISION)"""
-BACK = "status = 'queued', owner = NULL, lease_until = NULL, started_at = NULL"
 
 
 class SqlQueue(SqlReads):
@@ -65,7 +46,7 @@ class SqlQueue(SqlReads):
 
         def work() -> Work[list[tuple[str, bool]]]:
             found: list[tuple[str, bool]] = []
-            added: list[tuple[float, str, int]] = []
+            added: list[order.Move] = []
             for job in jobs:
                 values = {
                     "id": job.id,
@@ -87,14 +68,15 @@ class SqlQueue(SqlReads):
                 rows = yield INSERT, values
                 if rows:
                     found.append((job.id, True))
-                    added.append((rows[0]["rank"], job.type, 1))
+                    lines = int(rows[0]["status"] == "queued")
+                    added.append((rows[0]["rank"], job.type, 1, lines))
                     continue
                 known = yield KNOWN, {"app_id": job.app_id, "idem_key": job.idem_key}
                 if known[0]["digest"] != job.digest:
                     raise KeyReusedError
                 found.append((known[0]["id"], False))
             if added:
-                waiting = yield from _count(added)
+                waiting = yield from count(added)
                 if waiting > capacity:
                     raise FullError(waiting - len(added))
             return found
@@ -105,7 +87,7 @@ class SqlQueue(SqlReads):
         now = self._driver.now()
         values = {"owner": owner, "until": now + lease_s, "now": now}
         pick = f"""SELECT seq FROM jobs WHERE status = 'queued'
-          AND expires_at > CAST(:now AS DOUBLE PRECISION)
+          AND expires_at > CAST(:now AS DOUBLE PRECISION) AND NOT {RESTS}
           ORDER BY rank, seq LIMIT 1{self._locked}"""
         if self._locked:
             take = f"""WITH next AS MATERIALIZED ({pick}) UPDATE jobs SET {TAKE} FROM next
@@ -120,7 +102,7 @@ class SqlQueue(SqlReads):
             job = job_of(rows[0])
             kind = "restarted" if job.written > 1 else "processing"
             yield _event(job.seq, job.written, kind, "{}")
-            yield from _count([(job.rank, job.type, -1)])
+            yield from count([(job.rank, job.type, -1, -1)])
             return job
 
         return await self._driver.write(work)
@@ -189,10 +171,16 @@ class SqlQueue(SqlReads):
                 {"id": job_id, "owner": owner, "now": now},
             )
             if rows:
-                yield from _count([(rows[0]["rank"], rows[0]["type"], 1)])
+                yield from count([(rows[0]["rank"], rows[0]["type"], 1, 1)])
             return bool(rows)
 
         return await self._driver.write(work)
+
+    async def hold(self, job_id: str, owner: str, for_s: float) -> bool:
+        now = self._driver.now()
+        return await self._driver.write(
+            lambda: sql_held.hold(job_id, owner, for_s, now, self._locked)
+        )
 
     async def cancel(self, job_id: str) -> Status | None:
         now = self._driver.now()
@@ -206,63 +194,25 @@ class SqlQueue(SqlReads):
             if not rows:
                 return None
             row = rows[0]
-            before: Status = row["status"]
-            if before in ("queued", "processing"):
+            before = row["status"]
+            if before in ("queued", "held", "processing"):
                 yield (
                     f"""UPDATE jobs SET status = 'cancelled', ended_at = :now, owner = NULL,
                     lease_until = NULL, {HOOK} WHERE seq = :seq""",
                     {"now": now, "seq": row["seq"]},
                 )
-            if before == "queued":
-                yield from _count([(row["rank"], row["type"], -1)])
-            return before
+            if before in ("queued", "held"):
+                lines = -1 if before == "queued" else 0
+                yield from count([(row["rank"], row["type"], -1, lines)])
+            found: Status = "queued" if before == "held" else before
+            return found
 
         return await self._driver.write(work)
 
     async def reap(self, *, max_claims: int, retention_s: float) -> list[tuple[str, str]]:
         now = self._driver.now()
-        picked = f"ORDER BY seq LIMIT {SWEEP}{self._locked}"
-
-        def work() -> Work[list[tuple[str, str]]]:
-            found: list[tuple[str, str]] = []
-            steps: list[tuple[float, str, int]] = []
-            lost = """SELECT seq FROM jobs WHERE status = 'processing'
-              AND lease_until < CAST(:now AS DOUBLE PRECISION)"""
-            rows = yield (
-                f"""UPDATE jobs SET status = 'error', error = :error, ended_at = :now,
-                owner = NULL, lease_until = NULL, {HOOK} WHERE seq IN
-                ({lost} AND claims >= :claims {picked}) RETURNING id""",
-                {"now": now, "claims": max_claims, "error": WORN},
-            )
-            found += [(row["id"], "error") for row in rows]
-            rows = yield (
-                f"UPDATE jobs SET {BACK} WHERE seq IN ({lost} {picked}) RETURNING id, rank, type",
-                {"now": now},
-            )
-            found += [(row["id"], "queued") for row in rows]
-            steps += [(row["rank"], row["type"], 1) for row in rows]
-            rows = yield (
-                f"""UPDATE jobs SET status = 'expired', ended_at = :now, {HOOK} WHERE seq IN
-                (SELECT seq FROM jobs WHERE status = 'queued'
-                  AND expires_at <= CAST(:now AS DOUBLE PRECISION) {picked})
-                RETURNING id, rank, type""",
-                {"now": now},
-            )
-            found += [(row["id"], "expired") for row in rows]
-            steps += [(row["rank"], row["type"], -1) for row in rows]
-            rows = yield (
-                f"""DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE ended_at < :old
-                ORDER BY ended_at LIMIT {SWEEP}{self._locked}) RETURNING seq""",
-                {"old": now - retention_s},
-            )
-            for row in rows:
-                yield "DELETE FROM job_events WHERE seq = :seq", {"seq": row["seq"]}
-            if steps:
-                yield from _count(steps)
-            return found
-
-        found = await self._driver.write(work)
-        await self._driver.write(_swept(now))
+        found = await self._driver.write(lambda: sweep(now, max_claims, retention_s, self._locked))
+        await self._driver.write(lambda: tidied(now))
         return found
 
     async def beat(self, process: str, slots: int, busy: int) -> None:
@@ -306,45 +256,6 @@ class SqlQueue(SqlReads):
             )
 
         await self._driver.write(work)
-
-
-WORN = '{"code":"worker_lost","message":"Its worker was lost too often.","type":"internal_error"}'
-
-
-def _count(jobs: Sequence[tuple[float, str, int]]) -> Work[int]:
-    """Counts jobs in or out; returns how many wait now."""
-    values: dict[str, object] = {}
-    rows: list[str] = []
-    for number, ((level, bucket, label), step) in enumerate(order.changes(jobs)):
-        rows.append(f"(:l{number}, :b{number}, :t{number}, :n{number})")
-        values.update(
-            {f"l{number}": level, f"b{number}": bucket, f"t{number}": label, f"n{number}": step}
-        )
-    waiting = 0
-    # SQLite takes 32766 values in a statement.
-    for start in range(0, len(rows), 2000):
-        part = {
-            f"{letter}{number}": values[f"{letter}{number}"]
-            for number in range(start, min(start + 2000, len(rows)))
-            for letter in "lbtn"
-        }
-        found = yield (
-            "INSERT INTO job_counts (level, bucket, label, n) VALUES "
-            + ", ".join(rows[start : start + 2000])
-            + " ON CONFLICT (level, bucket, label) DO UPDATE SET n = job_counts.n + excluded.n"
-            " RETURNING level, n",
-            part,
-        )
-        waiting += sum(int(row["n"]) for row in found if row["level"] == order.ALL)
-    return waiting
-
-
-def _swept(now: float) -> Callable[[], Work[None]]:
-    def work() -> Work[None]:
-        yield "DELETE FROM job_counts WHERE n <= 0 AND level <> 4", {}
-        yield "DELETE FROM job_workers WHERE seen_at < :old", {"old": now - 60 * WORKER_SEEN_S}
-
-    return work
 
 
 def _event(seq: int, n: int, kind: str, data: str) -> tuple[str, dict[str, object]]:

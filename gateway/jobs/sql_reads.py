@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from gateway.jobs import order
+from gateway.jobs import order, sql_held
 from gateway.jobs.drivers import Driver, Row, Work
-from gateway.jobs.job import Event, Job, Search, Stats
+from gateway.jobs.job import Event, Held, Job, Search, Stats
 from gateway.jobs.queue import SAMPLES, WORKER_SEEN_S
 
-COLUMNS = ", ".join(field.name for field in fields(Job))
+COLUMNS = ", ".join(field.name for field in fields(Job) if field.name != "held")
+RUNNING = -1
+"""Stands for a level of the counters, which these are not in."""
 PLACE = """SELECT
   (SELECT coalesce(sum(n), 0) FROM job_counts WHERE level = 3 AND bucket < :three)
 + (SELECT coalesce(sum(n), 0) FROM job_counts WHERE level = 2 AND bucket >= :from_two
@@ -41,12 +43,15 @@ class SqlReads:
     async def position(self, job_id: str) -> int | None:
         def work() -> Work[int | None]:
             rows = yield (
-                "SELECT seq, rank FROM jobs WHERE id = :id AND status = 'queued'",
+                """SELECT seq, rank, status, app_id FROM jobs
+                WHERE id = :id AND status IN ('queued', 'held')""",
                 {"id": job_id},
             )
             if not rows:
                 return None
-            rank = rows[0]["rank"]
+            row, rank, own = rows[0], rows[0]["rank"], 0
+            if row["status"] == "held":
+                own = yield from sql_held.before(row)
             zero, one, two, three = order.slices(rank)
             rows = yield (
                 PLACE,
@@ -60,12 +65,16 @@ class SqlReads:
                     "from_zero": one << order.BITS,
                     "low": zero / order.FINEST,
                     "rank": rank,
-                    "seq": rows[0]["seq"],
+                    "seq": row["seq"],
                 },
             )
-            return int(rows[0]["before"]) + 1
+            return int(rows[0]["before"]) + own + 1
 
         return await self._driver.read(work)
+
+    async def held(self, job_id: str) -> Held | None:
+        now = self._driver.now()
+        return await self._driver.read(lambda: sql_held.held(job_id, now))
 
     async def events(self, job_id: str, after: int) -> list[Event]:
         def work() -> Work[list[Event]]:
@@ -85,8 +94,9 @@ class SqlReads:
             wheres.append("app_id = :app_id")
             given["app_id"] = search.app_id
         if search.status is not None:
-            wheres.append("status = :status")
+            wheres.append("status IN (:status, :also)")
             given["status"] = search.status
+            given["also"] = "held" if search.status == "queued" else search.status
         if search.text is not None:
             wheres.append(
                 r"(id = :text OR type = :text OR lower(question) LIKE lower(:likely) ESCAPE '\')"
@@ -108,8 +118,10 @@ class SqlReads:
         now = self._driver.now()
 
         def work() -> Work[Stats]:
+            # In one statement: a job that is given back meanwhile would be in neither of two.
             counts = yield (
-                "SELECT level, label, n FROM job_counts WHERE level >= 4 AND n > 0",
+                f"""SELECT level, label, n FROM job_counts WHERE level >= 4 AND n > 0
+                UNION ALL SELECT {RUNNING}, '', count(*) FROM jobs WHERE status = 'processing'""",
                 {},
             )
             oldest = yield (
@@ -121,12 +133,11 @@ class SqlReads:
                 FROM job_workers WHERE seen_at >= :since""",
                 {"since": now - WORKER_SEEN_S},
             )
-            running = yield "SELECT count(*) AS n FROM jobs WHERE status = 'processing'", {}
             since = oldest[0]["oldest"]
             return Stats(
                 waiting=sum(int(row["n"]) for row in counts if row["level"] == order.ALL),
                 oldest_s=0.0 if since is None else max(0.0, now - since),
-                running=int(running[0]["n"]),
+                running=sum(int(row["n"]) for row in counts if row["level"] == RUNNING),
                 slots=int(workers[0]["slots"]),
                 busy=int(workers[0]["busy"]),
                 types={row["label"]: int(row["n"]) for row in counts if row["level"] == order.TYPE},
@@ -153,4 +164,7 @@ def _literal(text: str) -> str:
 
 
 def job_of(row: Row) -> Job:
-    return Job(**{field.name: row[field.name] for field in fields(Job)})
+    values = {field.name: row[field.name] for field in fields(Job) if field.name != "held"}
+    if values["status"] != "held":
+        return Job(**values)
+    return Job(**{**values, "status": "queued", "held": True})

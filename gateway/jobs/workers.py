@@ -18,7 +18,14 @@ from typing import Protocol
 
 import orjson
 
-from chat.errors import Draining, GatewayError, NotAllowed
+from chat.errors import (
+    BudgetReached,
+    Draining,
+    GatewayError,
+    LimitReached,
+    NotAllowed,
+    QueueFull,
+)
 from chat.request import Json
 from chat.trace import Trace
 from dialects.complete import error_object
@@ -35,6 +42,9 @@ POLL_S = 0.5
 FLUSH_S = 0.1
 """Pieces of an answer are written together, so often."""
 SWEEP_S = 1.0
+SHORTEST_HOLD_S = 0.25
+ROOM_S = 2.0
+"""A job for which there is no room just now is looked at again after that at the latest."""
 AGAIN_S = 1.0
 """After a store that could not be asked."""
 
@@ -236,6 +246,10 @@ class Workers:
         except Draining:
             stopped = True
         except GatewayError as error:
+            wait = _wait(job, error)
+            if wait is not None and not self._stopping:
+                await self._queue.hold(job.id, one.owner, wait)
+                return
             failure = error_object(error)
         if stopped or (self._stopping and failure and failure["type"] == "overloaded"):
             await self._give_back(one)
@@ -265,3 +279,17 @@ class Workers:
         """Shielded: the process stops, and whoever waits for it may be cancelled, too."""
         with contextlib.suppress(Exception):
             await asyncio.shield(self._queue.release(one.job.id, one.owner))
+
+
+def _wait(job: Job, error: GatewayError) -> float | None:
+    """Seconds until a job that nobody was asked for may be asked; None for one that may never."""
+    wait = max(SHORTEST_HOLD_S, error.retry_after or 1.0)
+    if isinstance(error, QueueFull):
+        return min(wait, ROOM_S)
+    if isinstance(error, LimitReached):
+        # More than its whole window has is never let in.
+        return None if error.headers.get("X-Should-Retry") == "false" else wait
+    if isinstance(error, BudgetReached) and error.retry_after is not None:
+        # A budget that is spent is told at once, unless the next one begins in time.
+        return wait if time.time() + wait < job.expires_at else None
+    return None

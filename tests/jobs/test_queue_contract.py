@@ -179,6 +179,102 @@ async def test_what_is_given_back_has_its_old_place(queue: Queue) -> None:
     assert [one.kind for one in await queue.events(first, 0)] == ["processing", "restarted"]
 
 
+async def test_what_a_limit_holds_waits_in_nobodys_way_and_comes_back_in_its_place(
+    queue: Queue,
+) -> None:
+    first, second = await put(queue, job(app="over"), job(app="over", type="quiz"), spread=0.001)
+    (other,) = await put(queue, job(app="other"))
+    assert await queue.claim("w", 60) is not None
+    assert not await queue.hold(first, "nobody", 5.0)
+    assert await queue.hold(first, "w", 1.0)
+    assert not await queue.hold(first, "w", 1.0)
+    # Nobody heard of it, and the others of its application wait with it.
+    found = await queue.get(first)
+    assert found is not None
+    assert (found.status, found.held, found.claims, found.started_at) == ("queued", True, 0, None)
+    assert await queue.events(first, 0) == []
+    held = await queue.held(first)
+    assert held is not None
+    assert 0.5 < held.left_s <= 1.0
+    assert held.before == 0
+    taken = await queue.claim("w2", 60)
+    assert taken is not None
+    assert taken.id == other
+    assert await queue.finish(other, "w2", "completed", "{}", None)
+    assert await queue.claim("w3", 60) is None
+    held = await queue.held(second)
+    assert held is not None
+    assert held.before == 1
+    (last,) = await put(queue, job(app="other"))
+    (new,) = await put(queue, job(app="over"))
+    assert await queue.position(new) == 4
+    assert await queue.cancel(new) == "queued"
+    assert [await queue.position(one) for one in (first, second, last)] == [1, 2, 1]
+    stats = await queue.stats()
+    assert (stats.waiting, stats.types) == (3, {"t": 2, "quiz": 1})
+    assert {one.id for one in await queue.search(Search(status="queued"))} == {first, second, last}
+    async with asyncio.timeout(10):
+        while (first, "queued") not in await queue.reap(max_claims=5, retention_s=9e9):
+            await asyncio.sleep(0.05)
+    assert await queue.held(second) is None
+    assert [await queue.position(one) for one in (first, second, last)] == [1, 2, 3]
+    for name in (first, second, last):
+        again = await queue.claim(f"again{name}", 60)
+        assert again is not None
+        assert (again.id, again.claims, again.held) == (name, 1, False)
+        assert [one.kind for one in await queue.events(name, 0)] == ["processing"]
+        assert await queue.finish(name, f"again{name}", "completed", "{}", None)
+    assert (await queue.stats()).waiting == 0
+
+
+async def test_what_a_limit_holds_expires_and_is_cancelled_as_what_waits(queue: Queue) -> None:
+    first, late, gone = await put(
+        queue,
+        *(job(app="h"), job(app="h", timeout_s=0.2), job(app="h")),
+        capacity=3,
+        spread=0.001,
+    )
+    assert await queue.claim("w", 60) is not None
+    assert await queue.hold(first, "w", 60.0)
+    await queue.reap(max_claims=5, retention_s=9e9)
+    with pytest.raises(FullError):
+        await put(queue, job(app="x"), capacity=3)
+    assert await queue.cancel(gone) == "queued"
+    assert await queue.held(gone) is None
+    await asyncio.sleep(0.25)
+    assert (late, "expired") in await queue.reap(max_claims=5, retention_s=9e9)
+    stats = await queue.stats()
+    assert (stats.waiting, stats.types) == (1, {"t": 1})
+    assert await queue.position(first) == 1
+    assert await queue.cancel(first) == "queued"
+    assert (await queue.stats()).waiting == 0
+
+
+async def test_a_flood_over_its_limit_comes_through_in_order(queue: Queue) -> None:
+    """More than one sweep takes."""
+    ids = await put(queue, *(job(app="flood2") for _ in range(700)), spread=0.001)
+    taken = await queue.claim("w", 60)
+    assert taken is not None
+    assert await queue.hold(taken.id, "w", 0.3)
+    (other,) = await put(queue, job(app="beside"))
+    beside = await queue.claim("w2", 60)
+    assert beside is not None
+    assert beside.id == other
+    assert await queue.finish(other, "w2", "completed", "{}", None)
+    assert await queue.claim("w3", 60) is None
+    await asyncio.sleep(0.35)
+    for _ in range(3):
+        await queue.reap(max_claims=5, retention_s=9e9)
+    assert [await queue.position(one) for one in (ids[0], ids[600], ids[-1])] == [1, 601, 700]
+    for n, name in enumerate(ids):
+        one = await queue.claim(f"f{n}", 60)
+        assert one is not None
+        assert one.id == name
+        await queue.finish(name, f"f{n}", "completed", "{}", None)
+    for _ in range(3):
+        await queue.reap(max_claims=5, retention_s=0.0)
+
+
 async def test_who_waits_too_long_expires_and_never_runs(queue: Queue) -> None:
     (name,) = await put(queue, job(timeout_s=0.05))
     await asyncio.sleep(0.1)

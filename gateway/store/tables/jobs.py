@@ -58,6 +58,8 @@ JOBS = Table(
     _partial("ix_jobs_deadline", "expires_at", where="status = 'queued'"),
     _partial("ix_jobs_leases", "lease_until", where="status = 'processing'"),
     _partial("ix_jobs_hooks", "hook_at", where="hook_at IS NOT NULL"),
+    _partial("ix_jobs_held", "app_id", "rank", "seq", where="status = 'held'"),
+    _partial("ix_jobs_held_deadline", "expires_at", where="status = 'held'"),
 )
 
 EVENTS = Table(
@@ -87,4 +89,12 @@ WORKERS = Table(
     Column("slots", Integer, nullable=False),
     Column("busy", Integer, nullable=False),
     Column("seen_at", Double, nullable=False),
+)
+
+RESTS = Table(
+    "job_rests",
+    METADATA,
+    # Applications over a limit of theirs: their jobs are held until then.
+    Column("app_id", String(64), primary_key=True),
+    Column("until", Double, nullable=False),
 )
