@@ -90,9 +90,11 @@ def several(count: int, read: Read, config: Path | None) -> int:
     try:
         # Everything is imported before the fork, and so stands in memory once.
         from gateway.accounts.board import Board
+        from gateway.cache.items import MAX_BYTES
+        from gateway.cache.shared_shelf import SharedShelf
         from gateway.serve import Post, serve
 
-        board = Board(count)
+        board, shelf = Board(count), SharedShelf(MAX_BYTES)
         with workers.reserve(settings.server.host, settings.server.port) as held:
             port = held.getsockname()[1]
 
@@ -105,7 +107,14 @@ def several(count: int, read: Read, config: Path | None) -> int:
                 return fresh, variables
 
             def work(number: int, ready: workers.Ready) -> int:
-                post = Post(shared=True, tells=number == 0, ready=ready, number=number, board=board)
+                post = Post(
+                    shared=True,
+                    number=number,
+                    tells=number == 0,
+                    ready=ready,
+                    board=board,
+                    shelf=shelf,
+                )
                 try:
                     return uvloop.run(serve(fixed, config, post))
                 except (SettingsError, CatalogError, StoreError) as fault:

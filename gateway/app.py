@@ -19,6 +19,8 @@ from gateway.accounts.identity import ADMIN, Identity
 from gateway.accounts.limits import Limits
 from gateway.accounts.metering import Metering
 from gateway.cache.answers import Answers, shelf_of
+from gateway.cache.items import MAX_BYTES, Items
+from gateway.cache.shelf import MemoryShelf, NearShelf
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.learned import Learned
@@ -86,9 +88,11 @@ def build_app(
     access: AccessLog | None = None,
     board: Board | None = None,
     worker: int = 0,
+    shelf: NearShelf | None = None,
 ) -> web.Application:
     """The application. `looked` is called when every upstream was looked at for the first time;
-    `board` is where several workers count together, and `worker` which of them this is.
+    `board` is where several workers count together, `worker` which of them this is, and `shelf`
+    where all of them keep items of answers.
 
     Raises providers.registry.CatalogError for a provider that cannot be; its start raises
     StoreError for a database that cannot be used.
@@ -130,7 +134,14 @@ def build_app(
         try:
             await database.open()
             services = _services(
-                settings, client, environment, access, database, redis, (board, worker)
+                settings,
+                client,
+                environment,
+                access,
+                database,
+                redis,
+                (board, worker),
+                MemoryShelf(MAX_BYTES) if shelf is None else shelf,
             )
             app[SERVICES] = services
             Reloader(services, lambda: (settings, environment))
@@ -159,6 +170,7 @@ def build_app(
             await services.metering.close()
             await services.overrides.close()
             await services.answers.close()
+            await services.items.close()
             await services.ledger.close()
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
@@ -216,6 +228,7 @@ def _services(
     database: Database,
     redis: Redis | None,
     place: tuple[Board | None, int],
+    shelf: NearShelf,
 ) -> Services:
     registry = registry_of(settings, client, environment)
     # The directory is another one after a reload.
@@ -293,6 +306,7 @@ def _services(
         ledger=ledger,
         jobs=work,
         answers=answers_kept,
+        items=Items(shelf, redis),
         overrides=Overrides(database, Sealer(settings.store), warnings),
         database=database,
         redis=redis,

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from gateway.accounts.board import Board
 from gateway.app import build_app, build_runner
+from gateway.cache.shelf import NearShelf
 from gateway.environment import Read, folders
 from gateway.monitor import logs, reports
 from gateway.plan_lines import plan_lines
@@ -48,6 +49,8 @@ class Post:
     """Called when it listens."""
     board: Board | None = None
     """Where the workers count their callers together."""
+    shelf: NearShelf | None = None
+    """Where they keep items of answers together."""
 
 
 async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
@@ -82,7 +85,13 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
     told = reports.start(settings.log, environment)
     lines = logs.start(settings.log, number=post.number, reports=told)
     app = build_app(
-        settings, environment, looked if post.tells else None, lines.access, post.board, post.number
+        settings,
+        environment,
+        looked if post.tells else None,
+        lines.access,
+        post.board,
+        post.number,
+        post.shelf,
     )
     traces = traces_of(environment)
     if traces is not None:

@@ -15,6 +15,7 @@ from gateway.accounts.identity import Identity
 from gateway.accounts.limits import Limits
 from gateway.accounts.metering import Metering
 from gateway.cache.answers import Answers
+from gateway.cache.items import Items
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.pipeline import Pipeline
 from gateway.engine.ports import Provider
@@ -115,6 +116,7 @@ class Services:
     jobs: Jobs
     overrides: Overrides
     answers: Answers
+    items: Items
     database: Database
     redis: Redis | None
     """None where each process is on its own."""

@@ -1,19 +1,14 @@
-"""Meters that several workers on one machine share, in a piece of memory made before the fork.
-
-A lock of the kernel's stands around each change: it is let go by itself when a worker dies.
-"""
+"""Meters that several workers on one machine share, in a piece of memory made before the fork."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import mmap
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from gateway.accounts import meter
+from gateway.store.kernel_lock import KernelLock
 
 ROWS = 4096
 CELL = 8
@@ -29,16 +24,11 @@ class Board:
         # Pages that nobody wrote take no memory.
         self._memory = mmap.mmap(-1, (1 + ROWS * self._length) * CELL)
         self._cells = memoryview(self._memory).cast("q")
-        # A file without a place, only to be locked.
-        self._file = os.memfd_create("pointsman-board")
+        self._lock = KernelLock("pointsman-board")
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
+    def lock(self) -> KernelLock:
+        """To be held around each change."""
+        return self._lock
 
     def first(self) -> bool:
         """True for the one worker that fills in what was spent before. To be called locked."""

@@ -7,7 +7,6 @@ unless the route shares them. Only whole answers are kept.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
@@ -17,10 +16,12 @@ import orjson
 from redis.asyncio import Redis
 
 from chat.trace import Trace
-from gateway.cache.shelf import MemoryShelf, RedisShelf, Shelf
+from gateway.cache.shelf import Clerk, MemoryShelf, RedisShelf, Shelf
 from gateway.cache.tape import Taped, packed, unpacked, worth_keeping
 from gateway.engine.ports import Asked, Kept, Provider
 from gateway.settings import Settings
+
+PREFIX = "pointsman:answer:"
 
 log = logging.getLogger("pointsman.cache")
 
@@ -39,7 +40,7 @@ class Answers:
     def __init__(self, settings: Callable[[], Settings], shelf: Shelf) -> None:
         self._settings = settings
         self.shelf = shelf
-        self._writing: set[asyncio.Task[None]] = set()
+        self.clerk = Clerk(shelf)
 
     def look(self, asked: Asked, trace: Trace) -> Slot | None:
         """None where answers are not kept."""
@@ -65,14 +66,8 @@ class Answers:
         route_name = name if route is not None else "named"
         return Slot(self, _key(asked, name, rule.shared), rule.seconds, longest, route_name)
 
-    def put(self, key: str, value: bytes, seconds: float) -> None:
-        """Beside the request: nobody waits for it."""
-        task = asyncio.get_running_loop().create_task(self.shelf.put(key, value, seconds))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-
     async def close(self) -> None:
-        await asyncio.gather(*self._writing, return_exceptions=True)
+        await self.clerk.close()
 
 
 class Slot:
@@ -105,11 +100,13 @@ class Slot:
         """`provider`: the one that answered, as `taped` gave it."""
         if isinstance(provider, Taped) and worth_keeping(provider.events):
             value = packed(provider.events, provider.name, model)
-            self._answers.put(self._key, value, self._seconds)
+            self._answers.clerk.put(self._key, value, self._seconds)
 
 
 def shelf_of(settings: Settings, redis: Redis | None) -> Shelf:
-    return MemoryShelf(settings.cache.memory_bytes) if redis is None else RedisShelf(redis)
+    if redis is None:
+        return MemoryShelf(settings.cache.memory_bytes)
+    return RedisShelf(redis, PREFIX)
 
 
 def _key(asked: Asked, name: str, shared: bool) -> str:

@@ -1,7 +1,8 @@
-"""Where kept answers lie: in this process, or in the Redis that all of them share."""
+"""Where what is kept lies: in this process, or in the Redis that all of them share."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,9 +11,8 @@ from typing import Protocol
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-PREFIX = "pointsman:answer:"
 OVERHEAD = 300
-"""Bytes of a kept answer beside its own: its key and its place."""
+"""Bytes of a kept value beside its own: its key and its place."""
 REST_S = 5.0
 """A Redis that failed is left alone for so long."""
 
@@ -23,6 +23,13 @@ class Shelf(Protocol):
     async def get(self, key: str) -> bytes | None: ...
 
     async def put(self, key: str, value: bytes, seconds: float) -> None: ...
+
+
+class NearShelf(Shelf, Protocol):
+    """One that is at hand."""
+
+    def hold(self, key: str, value: bytes, seconds: float) -> None:
+        """As `put`, at once."""
 
 
 class MemoryShelf:
@@ -45,6 +52,9 @@ class MemoryShelf:
         return found[1]
 
     async def put(self, key: str, value: bytes, seconds: float) -> None:
+        self.hold(key, value, seconds)
+
+    def hold(self, key: str, value: bytes, seconds: float) -> None:
         self._drop(key)
         self._kept[key] = (self._clock() + seconds, value)
         self.size += len(value) + OVERHEAD
@@ -60,8 +70,11 @@ class MemoryShelf:
 class RedisShelf:
     """Redis itself drops what is old; give it a maxmemory and allkeys-lru to bound it."""
 
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, redis: Redis, prefix: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._redis = redis
+        self._prefix = prefix
         self._clock = clock
         self._rests_until = 0.0
 
@@ -69,7 +82,7 @@ class RedisShelf:
         if self._clock() < self._rests_until:
             return None
         try:
-            found = await self._redis.get(PREFIX + key)
+            found = await self._redis.get(self._prefix + key)
         except (RedisError, OSError):
             self._rests_until = self._clock() + REST_S
             return None
@@ -79,6 +92,22 @@ class RedisShelf:
         if self._clock() < self._rests_until:
             return
         try:
-            await self._redis.set(PREFIX + key, value, px=max(1, int(seconds * 1000)))
+            await self._redis.set(self._prefix + key, value, px=max(1, int(seconds * 1000)))
         except (RedisError, OSError):
             self._rests_until = self._clock() + REST_S
+
+
+class Clerk:
+    """Puts things on a shelf beside the request: nobody waits for it."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def put(self, key: str, value: bytes, seconds: float) -> None:
+        task = asyncio.get_running_loop().create_task(self._shelf.put(key, value, seconds))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._writing, return_exceptions=True)

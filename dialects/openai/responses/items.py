@@ -101,7 +101,7 @@ def _others(path: str, item: Mapping[str, Json], calls: Mapping[str, str]) -> Me
     if kind == "function_call_output":
         return Message("tool", (_result(path, item, calls),))
     if kind == "item_reference":
-        bad(path + "type", "is item_reference: items are not kept here; send the item itself.")
+        bad(path + "id", "names no item of an answer of the last hour; send the item itself.")
     if kind != "message":
         bad(
             path + "type",

@@ -42,7 +42,9 @@ def opening(request: ChatRequest, answer_id: str, model: str, created: int) -> d
     echo = request.extra["echo"]
     text = {"format": {"type": "text"}, **echo.get("text", {})}
     return {
-        "id": f"resp_{answer_id}",
+        # Not resp_: Copilot takes that for an answer that is kept, and sends only what is new
+        # with its id as previous_response_id (PROTOCOLS 2.6).
+        "id": f"answer_{answer_id}",
         "object": "response",
         "created_at": created,
         "status": "in_progress",
