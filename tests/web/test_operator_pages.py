@@ -33,7 +33,7 @@ async def test_a_request_is_seen_as_it_ends_with_the_line_of_its_attempts() -> N
         site.hard.play(openai_error(503, "busy"))
         await site.ready(f"/#token={TOKEN}")
         await site.page.goto(site.line.url + "/monitoring")
-        await expect(site.page.get_by_text("No request like that.")).to_be_visible()
+        await expect(site.page.get_by_text("Nobody asked anything yet.")).to_be_visible()
         await asked(site)
         row = site.page.locator(".rows button.row")
         await expect(row).to_have_count(1)
@@ -67,11 +67,15 @@ async def test_older_requests_come_page_by_page() -> None:
         await site.ready(f"/#token={TOKEN}")
         await site.page.goto(site.line.url + "/monitoring")
         rows = site.page.locator(".rows button.row")
-        await expect(rows).to_have_count(50)
-        await site.page.get_by_role("button", name="Older requests").click()
-        await expect(rows).to_have_count(100)
-        await site.page.get_by_role("button", name="Older requests").click()
-        await expect(rows).to_have_count(120)
+        # The newest come live, the page behind them is read at once, the rest when it is wished;
+        # of all of them only those are made that may be seen.
+        await expect(rows.first).to_be_visible()
+        await site.page.get_by_role("button", name="Older requests").press("Enter")
+        await expect(site.page.locator("main")).to_contain_text("120 requests, and none before.")
+        assert await rows.count() < 100
+        await site.page.locator(".sheet").evaluate("(box) => box.scrollTo(0, box.scrollHeight)")
+        await rows.last.click()
+        await expect(site.page.get_by_role("dialog", name="A request")).to_contain_text("hard/m")
 
 
 async def test_the_point_on_the_curve_is_dragged_and_its_threshold_used() -> None:

@@ -2,6 +2,7 @@
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { datesLanguage } from "./format";
 
 export interface Line {
   name: string;
@@ -115,7 +116,7 @@ function options(box: HTMLElement, lines: Line[], say: (value: number) => string
 }
 
 function clock(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleTimeString(undefined, {
+  return new Date(seconds * 1000).toLocaleTimeString(datesLanguage() || undefined, {
     hour: "2-digit",
     minute: "2-digit",
     hour12: false,
