@@ -34,7 +34,8 @@ _FILL = text(
     ),
     ended AS (
       SELECT *, CASE WHEN score < 0.4 THEN 'strong' ELSE 'local' END AS tier,
-        CASE WHEN luck < 12 THEN 'failed' WHEN luck < 30 THEN 'cancelled' ELSE 'finished' END AS end,
+        CASE WHEN luck < 12 THEN 'failed' WHEN luck < 30 THEN 'cancelled' ELSE 'finished' END
+        AS end,
         CASE WHEN n % 100000 = 77 THEN :rare ELSE 'app-' || (n % 20) END AS app
       FROM drawn
     )

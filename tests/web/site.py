@@ -7,8 +7,9 @@ import contextlib
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -206,9 +207,13 @@ async def a_site(
         ReplayServer(streamed("A short answer.")) as easy,
         ReplayServer(streamed("A long answer.")) as hard,
         chromium() as browser,
+        AsyncExitStack() as stack,
     ):
         providers = {"easy": openai_provider(easy.url), "hard": openai_provider(hard.url)}
-        tree = {"providers": providers, "web": {"dist": str(DIST)}, **tree}
+        # In a file: a page that leaves while it reads must not take the one connection with it.
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        store = {"database": f"sqlite:///{folder}/pointsman.db"}
+        tree = {"providers": providers, "web": {"dist": str(DIST)}, "store": store, **tree}
         easy.answers["/v1/models"] = b'{"data": [{"id": "m"}, {"id": "other"}]}'
         hard.answers["/v1/models"] = b'{"data": [{"id": "m"}]}'
         async with running(settings(**tree)) as gateway:

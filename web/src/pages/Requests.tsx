@@ -146,10 +146,12 @@ function usePages(filter: string) {
         `/monitoring/requests?limit=${PAGE}${filter && `&${filter}`}${mark}`,
         signal,
       );
-      setPages((had) => ({
-        requests: before ? [...had.requests, ...page.requests] : page.requests,
-        next: page.next,
-      }));
+      // Asked for twice, by the way down and by the button, it is added once.
+      setPages((had) =>
+        had.next === before
+          ? { requests: [...had.requests, ...page.requests], next: page.next }
+          : had,
+      );
     } catch (fault) {
       if (!signal.aborted) setError(told(fault));
     }
