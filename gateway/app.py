@@ -58,6 +58,7 @@ from gateway.routes import (
     openapi,
     ops,
     page,
+    profile,
     responses,
     routing,
     seeds,
@@ -123,6 +124,7 @@ def build_app(
         sockets,
         usage,
         settings_routes,
+        profile,
     ):
         part.register(app)
     page.register(app, settings.web.dist)

@@ -37,6 +37,8 @@ TOLD_AGAIN_S = 5.0
 """Whoever follows a waiting job hears of his place when it changes, and so often."""
 LOOK_S = 0.25
 """Between two looks for what another process wrote."""
+QUESTION_SHOWN = 300
+"""Characters of a question by which a job is known again in a list."""
 SHORTEST_SPREAD_S, LONGEST_SPREAD_S = 0.001, 60.0
 
 
@@ -280,6 +282,7 @@ def shown(job: Job, place: Place | None) -> dict[str, Json]:
         "app": job.app_name,
         "type": job.type,
         "dialect": question.dialect_of(job.body),
+        "question": job.question[:QUESTION_SHOWN],
         "created_at": rfc3339(job.created_at),
         "expires_at": rfc3339(job.expires_at),
         "started_at": None if job.started_at is None else rfc3339(job.started_at),
@@ -307,8 +310,10 @@ def shown(job: Job, place: Place | None) -> dict[str, Json]:
 
 
 def hook_body(job: Job) -> bytes:
-    """What a webhook is told: the job, as GET /jobs/{id} shows it, without the delivery itself."""
+    """What a webhook is told: the job, as GET /jobs/{id} shows it, without its question and the
+    delivery itself."""
     whole = shown(replace(job, webhook=None), None)
+    del whole["question"]
     return orjson.dumps({"event": f"job.{job.status}", "job": whole})
 
 

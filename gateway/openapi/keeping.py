@@ -113,14 +113,13 @@ OPERATIONS: tuple[Operation, ...] = (
         {"provider": "openai"},
         admin=True,
     ),
-    Operation("GET", "/profile", SETTINGS, "The name and e-mail that the page shows", admin=True),
+    Operation("GET", "/profile", SETTINGS, "The caller's own name, e-mail, theme and language"),
     Operation(
         "POST",
         "/profile",
         SETTINGS,
-        "Changes them",
+        "Changes what is given of them",
         "Profile",
-        {"display_name": "Ada", "email": "ada@example.org"},
-        admin=True,
+        {"display_name": "Ada", "email": "ada@example.org", "theme": "dark"},
     ),
 )

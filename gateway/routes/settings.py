@@ -1,4 +1,4 @@
-"""Settings and the profile of seed 003, changed while the service runs; for the admin.
+"""Settings, changed while the service runs; for the admin.
 
 A key is never told: a mask stands for it, and a mask that comes back changes nothing. null takes a
 change back, so that gateway.toml and the environment hold again.
@@ -7,7 +7,6 @@ change back, so that gateway.toml and the environment hold again.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,6 @@ from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
-from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from chat.errors import BadRequest, GatewayError, NotFound, UpstreamError
@@ -26,15 +24,11 @@ from gateway.routes.access import require_admin
 from gateway.routes.bodies import read_json
 from gateway.services import SERVICES, Services
 from gateway.settings import SettingsError
-from gateway.store.tables.settings import PROFILES
 from providers import http1
 from providers.guard import RefusedAddressError, resolve_public
 
 LONGEST_KEY = 4096
 LONGEST_URL = 2048
-LONGEST_NAME = 200
-LONGEST_EMAIL = 254
-EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]{1,188}")
 TEST_S = 10.0
 SHOWN = 4
 """Last characters of a key that its mask shows, where it is long enough."""
@@ -48,8 +42,6 @@ def register(app: web.Application) -> None:
     app.router.add_get("/settings", shown)
     app.router.add_post("/settings", changed)
     app.router.add_post("/settings/test", tested)
-    app.router.add_get("/profile", profile)
-    app.router.add_post("/profile", profile_changed)
 
 
 async def shown(request: web.Request) -> web.Response:
@@ -101,38 +93,6 @@ async def tested(request: web.Request) -> web.Response:
     except TimeoutError:
         told["detail"] = f"It gave no answer in {TEST_S:.0f} s."
     return _json(told | {"ms": round((time.monotonic() - began) * 1000, 1)})
-
-
-async def profile(request: web.Request) -> web.Response:
-    admin = require_admin(request)
-    wanted = select(PROFILES).where(PROFILES.c.caller_id == admin.id)
-    async with request.app[SERVICES].database.read() as connection:
-        row = (await connection.execute(wanted)).mappings().first()
-    return _json(
-        {"display_name": row["display_name"] if row else "", "email": row["email"] if row else ""}
-    )
-
-
-async def profile_changed(request: web.Request) -> web.Response:
-    """A field that is left out stays as it is."""
-    admin = require_admin(request)
-    body = reading.body_object(await read_json(request))
-    _only(body, ("display_name", "email"))
-    name = _line(reading.optional_text(body, "display_name"), "display_name", LONGEST_NAME)
-    email = _line(reading.optional_text(body, "email"), "email", LONGEST_EMAIL)
-    if email and not EMAIL.fullmatch(email):
-        reading.bad("email", "must be an e-mail address, as name@example.org.")
-    mine = PROFILES.c.caller_id == admin.id
-    async with request.app[SERVICES].database.begin() as connection:
-        row = (await connection.execute(select(PROFILES).where(mine))).mappings().first()
-        told = {
-            "display_name": _else(name, row["display_name"] if row else ""),
-            "email": _else(email, row["email"] if row else ""),
-        }
-        await connection.execute(delete(PROFILES).where(mine))
-        kept = {"caller_id": admin.id, "changed_at": time.time(), **told}
-        await connection.execute(insert(PROFILES), [kept])
-    return _json(told)
 
 
 async def _store(services: Services, changes: Changes, by: str) -> None:
@@ -308,25 +268,10 @@ def _known(services: Services, name: str, param: str) -> None:
         raise NotFound(f"There is no provider {name[:50]!r}; there is {there}.", param=param)
 
 
-def _line(text: str | None, param: str, longest: int) -> str | None:
-    if text is None:
-        return None
-    text = text.strip()
-    if len(text) > longest:
-        reading.bad(param, f"has {len(text)} characters; {longest} pass.")
-    if not text.isprintable():
-        reading.bad(param, "must be one line of printable characters.")
-    return text
-
-
 def _only(body: Mapping[str, Json], names: tuple[str, ...], where: str = "") -> None:
     for name in body:
         if name not in names:
             reading.bad(where + name[:50], f"is no field here; there is {', '.join(names)}.")
-
-
-def _else(value: str | None, other: str) -> str:
-    return other if value is None else value
 
 
 def _first_line(fault: ValueError) -> str:

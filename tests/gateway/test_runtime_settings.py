@@ -1,4 +1,4 @@
-"""GET/POST /settings and /profile: keys masked and sealed, changes validated whole, at once and
+"""GET/POST /settings: keys masked and sealed, changes validated whole, at once and
 everywhere."""
 
 from __future__ import annotations
@@ -208,10 +208,9 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 async def test_only_the_admin_reads_and_writes(url: str) -> None:
     async with running(given(url)) as gateway:
-        for path in ("/settings", "/profile"):
-            async with gateway.session.get(gateway.url + path) as response:
-                assert response.status == 401
-        for path in ("/settings", "/profile", "/settings/test"):
+        async with gateway.session.get(gateway.url + "/settings") as response:
+            assert response.status == 401
+        for path in ("/settings", "/settings/test"):
             async with gateway.session.post(gateway.url + path, json={}) as response:
                 assert response.status == 401
 
@@ -235,16 +234,6 @@ async def test_a_connection_is_tried_without_being_stored() -> None:
         assert (await get(gateway, "/settings"))["openai_api_key"] is None
         status, body = await post(gateway, "/settings/test", {"provider": "openai"})
         assert "off" in body["detail"]
-
-
-async def test_a_profile_is_kept(url: str) -> None:
-    async with running(given(url)) as gateway:
-        assert await get(gateway, "/profile") == {"display_name": "", "email": ""}
-        kept = {"display_name": "Ada Løvelace", "email": "ada@example.org"}
-        assert await post(gateway, "/profile", kept) == (200, kept)
-        assert await post(gateway, "/profile", {}) == (200, kept)
-        assert await post(gateway, "/profile", {"email": ""}) == (200, {**kept, "email": ""})
-        assert (await get(gateway, "/profile"))["display_name"] == "Ada Løvelace"
 
 
 @pytest.mark.parametrize(
@@ -284,13 +273,6 @@ async def test_a_profile_is_kept(url: str) -> None:
         ("/settings/test", {}, 400, "provider"),
         ("/settings/test", {"provider": "nobody"}, 404, "provider"),
         ("/settings/test", {"provider": "openai", "x": 1}, 400, "x"),
-        ("/profile", {"display_name": 5}, 400, "display_name"),
-        ("/profile", {"display_name": "a\0b"}, 400, "display_name"),
-        ("/profile", {"display_name": "x" * 201}, 400, "display_name"),
-        ("/profile", {"email": "nobody"}, 400, "email"),
-        ("/profile", {"email": "a@b\nBcc: c@d"}, 400, "email"),
-        ("/profile", {"email": "x" * 300 + "@example.org"}, 400, "email"),
-        ("/profile", {"surprise": ""}, 400, "surprise"),
     ],
 )
 async def test_a_field_that_cannot_be_is_named_and_nothing_is_changed(

@@ -174,6 +174,9 @@ async def test_the_history_is_searched_by_state_and_words() -> None:
                 return [one["id"] for one in (await answer.json())["data"]]
 
         assert await found("") == [dogs, cats]
+        async with gateway.session.get(gateway.url + "/jobs", headers=MINE) as answer:
+            told = (await answer.json())["data"]
+        assert [one["question"] for one in told] == ["Of dogs", "Of cats"]
         assert await found("q=cats") == [cats]
         assert await found("status=cancelled") == [dogs]
         assert await found("status=queued&q=dogs") == []

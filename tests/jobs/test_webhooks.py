@@ -56,6 +56,7 @@ async def test_the_end_of_a_job_is_told_with_a_signature() -> None:
         assert told.headers["x-pointsman-signature"] == "v1=" + signed.hexdigest()
         assert told.body["event"] == "job.completed"
         assert told.body["job"]["answer"]["text"] == "Hello there"
+        assert "question" not in told.body["job"]
         async with asyncio.timeout(5):
             while (await shown(gateway, name))["webhook"]["state"] != "delivered":
                 await asyncio.sleep(0.02)
