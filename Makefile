@@ -110,7 +110,7 @@ bench-peers: $(STAMP) ## Measure beside LiteLLM, Portkey and TensorZero; writes 
 	$(BIN)/python -m bench.peers
 
 bench-workers: $(STAMP) ## What two workers bring over one
-	$(BIN)/python -m bench.workers
+	$(BIN)/python -m bench.workers --publish
 
 up: $(STAMP) ## Docker Compose: PROFILE=small or full
 	$(BIN)/python -m deploy.secrets
@@ -119,8 +119,8 @@ up: $(STAMP) ## Docker Compose: PROFILE=small or full
 down: ## Stop what `make up` started
 	docker compose --profile small --profile full --profile ollama down
 
-rehearse: $(STAMP) ## Build the small set with Docker, ask it, look at its rights, take it down
-	$(BIN)/python -m deploy.rehearse
+rehearse: $(STAMP) ## Build a set with Docker (PROFILE=full), ask it, look at its rights, kill its parts
+	$(BIN)/python -m deploy.rehearse $(if $(filter full,$(PROFILE)),--full) $(if $(STANDINS),--stand-ins)
 
 dashboards: $(STAMP) ## Write the Grafana dashboards from deploy/dashboards.py
 	$(BIN)/python -m deploy.dashboards

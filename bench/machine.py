@@ -9,10 +9,11 @@ from pathlib import Path
 from shutil import which
 
 
-def facts(arguments: str, module: str = "bench") -> list[str]:
+def facts(arguments: str, module: str = "bench", pinned: bool = True) -> list[str]:
     """Lines for the head of the report. Take them before the run: it makes load of its own."""
     cores = len(os.sched_getaffinity(0))
-    placed = "subjects on one core, upstream and load on another" if cores > 1 else "not pinned"
+    pinned = pinned and cores > 1
+    placed = "subjects on one core, upstream and load on another" if pinned else "not pinned"
     libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "orjson"))
     return [
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `python -m {module}{arguments}`",

@@ -1,4 +1,4 @@
-"""What several workers bring: `python -m bench.workers [--rounds N] [--requests N]`.
+"""What several workers bring: `python -m bench.workers [--rounds N] [--requests N] [--publish]`.
 
 One upstream; gateways with one worker and with two, in turns, 64 connections. Load, upstream and
 workers share the machine's cores, so requests a second say little on two cores: what counts is
@@ -7,19 +7,22 @@ machine that has n cores for them does n x (cost with one / cost with n) times a
 """
 
 import argparse
-import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory, mkdtemp
 
+from bench import machine
 from bench.measure import Phase, run_job, upstream
 from bench.procs import Process, free_port, python
 from bench.subjects import Row, gateway_config
+from bench.table import write_between_markers
 
 COUNTS = (1, 2)
 PHASE = Phase("saturated", "oneshot", requests=6000, callers=64, warmup=1000)
 PROMISE = 1.8
+MARKERS = ("<!-- workers: written by `make bench-workers` -->", "<!-- end of workers -->")
 
 
 def gateway(folder: Path, upstream_port: int, workers: int) -> tuple[Process, Row]:
@@ -68,20 +71,35 @@ def scaling(found: dict[int, list[tuple[float, float]]], count: int) -> float:
     return median(count * one / many for (one, _), (many, _) in pairs)
 
 
+def report(found: dict[int, list[tuple[float, float]]], facts: Sequence[str]) -> str:
+    """The medians, and whether the promise is kept."""
+    lines = [f"- {fact}" for fact in facts]
+    lines += [
+        "",
+        "| workers | CPU µs/request | requests/s, all on these cores | times one worker |",
+        "|---:|---:|---:|---:|",
+    ]
+    for count, pairs in found.items():
+        cost, rate = median(one for one, _ in pairs), median(other for _, other in pairs)
+        lines.append(f"| {count} | {cost:.0f} | {rate:.0f} | {scaling(found, count):.2f} |")
+    kept = scaling(found, COUNTS[-1]) >= PROMISE
+    lines += ["", f"At least {PROMISE} times with {COUNTS[-1]}: {'yes' if kept else '**no**'}."]
+    return "\n".join(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.workers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=PHASE.requests)
+    parser.add_argument("--publish", action="store_true", help="write the table into README.md")
     given = parser.parse_args()
     phase = Phase("saturated", "oneshot", given.requests, PHASE.callers, warmup=PHASE.warmup)
-    load = os.getloadavg()[0]
+    facts = machine.facts("", module="bench.workers", pinned=False)
     found = measure(given.rounds, phase)
-    print(f"{len(os.sched_getaffinity(0))} cores, load average before {load:.1f}")
-    print("| workers | CPU µs/request | requests/s, all on these cores | times one worker |")
-    print("|---:|---:|---:|---:|")
-    for count, pairs in found.items():
-        cost, rate = median(one for one, _ in pairs), median(other for _, other in pairs)
-        print(f"| {count} | {cost:.0f} | {rate:.0f} | {scaling(found, count):.2f} |")
+    text = report(found, [*facts, f"{given.rounds} rounds of {given.requests:,} requests"])
+    print(text)
+    if given.publish:
+        write_between_markers(Path(__file__).parent / "README.md", text, MARKERS)
     return 0 if scaling(found, COUNTS[-1]) >= PROMISE else 1
 
 

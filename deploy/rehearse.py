@@ -72,14 +72,17 @@ def until_answered(port: int, code: str, **more: object) -> dict[str, Any]:
 def provide(running: Set, stand_ins: bool) -> set[str]:
     """Pulls or builds the images that are not ours; the services whose images cannot be had."""
     lacking = set()
+    context = _context() if stand_ins else None
     for name, service in running.services.items():
         image = service["image"]
         if "build" in service or docker("images", "--quiet", image).strip():
             continue
         recipe = STANDINS / f"{image.partition(':')[0].rpartition('/')[2]}.Dockerfile"
-        if stand_ins and recipe.is_file():
+        if context is not None and recipe.is_file():
+            if recipe.stem == "ollama" and not (context / "ollama").is_file():
+                raise RehearsalError("there is no Ollama to stand in for its image: make ollama")
             print(f"building a stand-in for {image}")
-            docker("build", "--quiet", "--file", str(recipe), "--tag", image, str(_context()))
+            docker("build", "--quiet", "--file", str(recipe), "--tag", image, str(context))
         elif stand_ins:
             print(f"LEFT OUT: {name}: {image} cannot be had here")
             lacking.add(name)
@@ -98,9 +101,8 @@ def _context() -> Path:
     shutil.copy(STANDINS / "Modelfile", weights)
     shutil.copyfile(choose(None).path, weights / "model.gguf")
     ollama = found_ollama()
-    if ollama is None:
-        raise RehearsalError("no Ollama to put into its stand-in: make ollama")
-    shutil.copy(ollama, SCRATCH / "ollama")
+    if ollama is not None:
+        shutil.copy(ollama, SCRATCH / "ollama")
     return SCRATCH
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import table
+from bench import table, workers
 from bench.job import Seen
 from bench.measure import Figure, Plan, Results, phases
 from bench.peers import __main__ as peers
@@ -87,6 +87,16 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert table.percentile([1.0, 2.0], 0.5) == 1
 
 
+def test_what_two_workers_bring_is_reckoned_by_what_a_request_costs() -> None:
+    found = {1: [(200.0, 4000.0), (220.0, 4100.0)], 2: [(200.0, 6000.0), (275.0, 5000.0)]}
+    assert workers.scaling(found, 2) == pytest.approx((2.0 + 1.6) / 2)
+    text = workers.report(found, ["a machine"])
+    assert "| 2 | 238 | 5500 | 1.80 |" in text
+    assert text.endswith("At least 1.8 times with 2: yes.")
+    found[2][0] = (250.0, 4800.0)
+    assert workers.report(found, []).endswith("At least 1.8 times with 2: **no**.")
+
+
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     begin, end = table.MARKERS
@@ -106,5 +116,5 @@ def test_a_readme_without_its_markers_is_left_alone(tmp_path: Path) -> None:
 
 def test_the_readme_of_the_bench_has_its_markers() -> None:
     text = (Path(table.__file__).parent / "README.md").read_text()
-    for begin, end in (table.MARKERS, peers.MARKERS):
+    for begin, end in (table.MARKERS, workers.MARKERS, peers.MARKERS):
         assert text.index(begin) < text.index(end)

@@ -209,7 +209,7 @@ async def test_a_node_that_was_cut_off_comes_back_by_itself(one_cluster: Cluster
         # What it had claimed is taken by the other.
         await all_done(other, ids)
         assert (await ask(other, "work", "alone now"))[0] == 200
-        await paying
+        told = await paying
     finally:
         one.back()
     await well(one, 60)
@@ -222,8 +222,10 @@ async def test_a_node_that_was_cut_off_comes_back_by_itself(one_cluster: Cluster
     change = {"routes": {"auto": {"threshold": None}}}
     assert (await posted(one.url + "/settings", change, ADMIN))[0] == 200
     for _ in range(2):
-        await spend(one_cluster, "budget-cut", 30)
-    assert await one_cluster.asked("budget-cut: ") * PRICE <= 1
+        told += await spend(one_cluster, "budget-cut", 30)
+    assert told[200] * PRICE <= 1
+    # Who was cut off and left before his answer began paid nothing for it.
+    assert (await one_cluster.asked("budget-cut: ") - told[0]) * PRICE <= 1
     # Nothing that it did while it was away is heard twice.
     for job in ids:
         assert await ends(one, job) == ["done"]

@@ -133,6 +133,31 @@ def test_the_autoscaler_looks_at_cpu_and_at_requests_in_flight() -> None:
     assert fixed["spec"]["replicas"] == 2
 
 
+@pytest.mark.parametrize("part", ["-gateway", "-classifier"])
+def test_the_autoscaler_and_the_disruption_budget_mean_pods_that_are_there(part: str) -> None:
+    deployment = one("Deployment", part)
+    scaler = one("HorizontalPodAutoscaler", part)["spec"]
+    assert scaler["scaleTargetRef"] == {
+        "apiVersion": deployment["apiVersion"],
+        "kind": "Deployment",
+        "name": deployment["metadata"]["name"],
+    }
+    # One may go, and one stays: less than two at rest would hold every drain of a node up.
+    budget = one("PodDisruptionBudget", part)["spec"]
+    assert budget["minAvailable"] == 1 < scaler["minReplicas"] <= scaler["maxReplicas"]
+    assert budget["selector"] == deployment["spec"]["selector"]
+    # Streams are drained when a pod goes, so pods go slowly.
+    assert scaler["behavior"]["scaleDown"]["stabilizationWindowSeconds"] >= 60
+
+
+def test_prometheus_adapter_gives_the_metric_that_the_autoscaler_asks_for() -> None:
+    adapter = yaml.safe_load((CHART.parents[1] / "prometheus" / "adapter.yml").read_text())
+    (rule,) = adapter["rules"]["custom"]
+    _, in_flight = one("HorizontalPodAutoscaler", "-gateway")["spec"]["metrics"]
+    assert rule["name"]["matches"] == in_flight["pods"]["metric"]["name"]
+    assert rule["seriesQuery"].startswith(in_flight["pods"]["metric"]["name"] + "{")
+
+
 def test_only_gateways_and_the_monitoring_reach_the_classifier() -> None:
     policy = one("NetworkPolicy", "-classifier")["spec"]
     selector = one("Deployment", "-classifier")["spec"]["selector"]
