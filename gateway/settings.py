@@ -176,6 +176,9 @@ class Access(_Section):
     open: bool | Literal["auto"] = "auto"
     """Whether anybody may ask without a key. auto: on this machine only, and only while there
     is no app code."""
+    open_lists: bool = False
+    """Whether anybody may read which models there are, for clients that can send no key when they
+    look for them."""
     cors: tuple[str, ...] = ("http://localhost:*", "http://127.0.0.1:*")
     """Web pages of other addresses that may ask; `*` stands for any text."""
     upstream_allow: tuple[str, ...] = ("localhost", "127.0.0.0/8", "::1")

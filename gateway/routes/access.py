@@ -18,6 +18,11 @@ PUBLIC = frozenset(
 )
 """Nothing is asked or spent there; /metrics has a token of its own."""
 PUBLIC_UNDER = ("/health/", "/assets/")
+LISTS = frozenset(
+    ("/api/tags", "/api/ps", "/models", "/v1/models", "/v1beta/models", "/v1alpha/models")
+)
+LISTED_UNDER = ("/v1/models/", "/v1beta/models/", "/v1alpha/models/")
+"""Which models there are: where [access] open_lists is on, nothing is asked there either."""
 NAMES_ITSELF = ("/ai_request", "/get_request/", "/ws/")
 """Callers name themselves there in the body or in their first message, or hold the number of
 their request. A key that they send all the same must be good."""
@@ -33,10 +38,12 @@ def identify(request: web.Request) -> Caller:
     in_url = ""
     if request.query_string and path.startswith(KEY_IN_URL):
         in_url = request.query.get("key", "")
-    return request.app[SERVICES].identity.identify(
+    services = request.app[SERVICES]
+    return services.identity.identify(
         request.headers,
         in_url,
-        public=is_public(request.method, path),
+        public=is_public(request.method, path)
+        or (services.settings.access.open_lists and is_list(request.method, path)),
         optional=path.startswith(NAMES_ITSELF),
     )
 
@@ -45,6 +52,13 @@ def is_public(method: str, path: str) -> bool:
     if method == "OPTIONS":
         return True
     return method in ("GET", "HEAD") and (path in PUBLIC or path.startswith(PUBLIC_UNDER))
+
+
+def is_list(method: str, path: str) -> bool:
+    """Whether it only says which models there are, and what they can do."""
+    if method == "POST":
+        return path == "/api/show"
+    return method in ("GET", "HEAD") and (path in LISTS or path.startswith(LISTED_UNDER))
 
 
 def require_admin(request: web.Request) -> Caller:

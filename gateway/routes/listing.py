@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from chat.errors import GatewayError, ModelNotFound
 from gateway.accounts.app import App
+from gateway.accounts.identity import NOBODY
 from gateway.accounts.limits import check_models
 from gateway.engine.names import TAG, Target
 from gateway.engine.ports import OPEN, Caller
@@ -73,7 +74,8 @@ async def listed(services: Services, caller: Caller = OPEN) -> list[Listed]:
                 Listed(f"{provider}/{name}", services.registry.info(provider, name), provider, name)
                 for name in models
             ]
-    app = services.limits.app_of(caller)
+    # Nobody gets here only where the lists are open.
+    app = None if caller == NOBODY else services.limits.app_of(caller)
     if app is None or not app.models:
         return found
     return [one for one in found if _may_ask(services, app, one)]

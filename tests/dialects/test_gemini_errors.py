@@ -111,7 +111,7 @@ def test_a_fault_of_the_server_may_be_tried_again(status: int) -> None:
     assert error.upstream_status == status
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     status=st.integers(400, 599),
     body=st.one_of(

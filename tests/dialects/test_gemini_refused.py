@@ -185,7 +185,7 @@ def bodies() -> st.SearchStrategy[Json]:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(body=bodies(), contents=bodies(), parts=st.lists(bodies(), max_size=3))
 def test_any_body_is_a_request_or_a_bad_request(body: Json, contents: Json, parts: Json) -> None:
     more = body if isinstance(body, dict) else {}

@@ -212,7 +212,7 @@ def answers(draw: st.DrawFn) -> list[StreamEvent]:
     return [*events, Finish(reason, detail=detail)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(events=answers(), size=st.integers(1, 5))
 def test_events_to_frames_to_events_is_the_identity(events: list[StreamEvent], size: int) -> None:
     renderer = rendering()
@@ -227,7 +227,7 @@ def test_events_to_frames_to_events_is_the_identity(events: list[StreamEvent], s
         assert outcome.events == events
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(events=answers(), cuts=st.lists(st.integers(0, 40), max_size=3))
 def test_a_call_in_pieces_is_written_whole(events: list[StreamEvent], cuts: list[int]) -> None:
     pieces: list[StreamEvent] = []
@@ -244,7 +244,7 @@ def test_a_call_in_pieces_is_written_whole(events: list[StreamEvent], cuts: list
     assert one.feed(pieces) + one.close(TRACE) == other.feed(events) + other.close(TRACE)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(events=answers())
 def test_only_data_lines_and_blank_lines_are_written(events: list[StreamEvent]) -> None:
     renderer = rendering()
@@ -257,7 +257,7 @@ def test_only_data_lines_and_blank_lines_are_written(events: list[StreamEvent]) 
     assert b"[DONE]" not in written
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(events=answers())
 def test_a_whole_answer_means_what_its_stream_means(events: list[StreamEvent]) -> None:
     response = fold(events)

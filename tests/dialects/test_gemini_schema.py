@@ -265,7 +265,7 @@ def schemas() -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("convert", [for_parameters, for_response, to_openapi, from_openapi])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(schema=schemas())
 def test_any_object_is_converted_or_a_bad_request(convert: Any, schema: dict[str, Json]) -> None:
     try:

@@ -63,7 +63,7 @@ def test_a_recording_means_the_same_wherever_the_network_cut_it(recording: Recor
 
 
 @pytest.mark.parametrize("recording", CASES, ids=lambda recording: recording.case.name)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_random_cuts_change_nothing(recording: Recording, data: st.DataObject) -> None:
     check_pieces(DIALECT, recording.response, data.draw(cuttings(recording.response)))
@@ -98,7 +98,7 @@ def json_values() -> st.SearchStrategy[Json]:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(values=st.lists(json_values(), max_size=4), event=st.sampled_from([b"", b"error"]))
 def test_any_json_is_events_or_an_upstream_error(values: list[Json], event: bytes) -> None:
     parser = DIALECT.parser()
@@ -114,7 +114,7 @@ def test_any_json_is_events_or_an_upstream_error(values: list[Json], event: byte
             close()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(parts=st.lists(json_values(), max_size=4), more=json_values(), finish=json_values())
 def test_any_part_is_events_or_an_upstream_error(parts: Json, more: Json, finish: Json) -> None:
     chunk = {

@@ -69,6 +69,38 @@ async def test_where_a_code_is_needed_copilots_ollama_provider_is_told_so() -> N
         assert upstream.received == []
 
 
+async def test_with_open_lists_copilot_finds_models_and_talks_with_a_code() -> None:
+    tree = {**NEEDED, "access": {"open": False, "open_lists": True}}
+    async with lab("openai", play("openai", HELLO, True), **tree) as (gateway, upstream):
+        assert "lab/m:latest" in await discover(gateway, gateway.url)
+        for key, status in ((CODE, 200), ("", 401)):
+            async with gateway.session.post(
+                gateway.url + "/v1/chat/completions", json=body_for("lab/m"), headers=bearer(key)
+            ) as response:
+                assert response.status == status
+        assert len(upstream.received) == 1
+
+
+async def test_open_lists_open_nothing_but_lists() -> None:
+    tree = {**NEEDED, "access": {"open": False, "open_lists": True}}
+    async with lab("openai", **tree) as (gateway, upstream):
+        for path in ("/v1/models", "/v1/models/lab/m", "/models", "/v1beta/models", "/api/ps"):
+            async with gateway.session.get(gateway.url + path) as response:
+                assert response.status == 200, path
+        for method, path in (
+            ("GET", "/codes"),
+            ("GET", "/usage"),
+            ("GET", "/jobs"),
+            ("POST", "/api/chat"),
+            ("POST", "/api/pull"),
+            ("POST", "/v1/models/lab/m:generateContent"),
+            ("POST", "/v1/messages/count_tokens"),
+        ):
+            async with gateway.session.request(method, gateway.url + path, json={}) as response:
+                assert response.status == 401, path
+        assert upstream.received == []
+
+
 @modes
 @pytest.mark.parametrize("kind", KINDS)
 async def test_copilots_custom_endpoint_in_its_three_languages(

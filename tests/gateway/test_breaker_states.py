@@ -109,4 +109,4 @@ class Breaker(RuleBasedStateMachine):
 
 
 TestBreaker = Breaker.TestCase
-TestBreaker.settings = hypothesis_settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestBreaker.settings = hypothesis_settings(max_examples=60, stateful_step_count=30)
