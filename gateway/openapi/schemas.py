@@ -243,7 +243,7 @@ SCHEMAS: dict[str, Json] = {
         [],
         display_name={"type": "string", "maxLength": 200},
         email={"type": "string", "maxLength": 254},
-        theme={"enum": ["", "light", "dark"]},
+        theme={"enum": ["", "system", "light", "dark"]},
         language={"type": "string", "description": "Of dates and numbers, as de-DE."},
     ),
 }

@@ -26,7 +26,8 @@ LONGEST_NAME = 200
 LONGEST_EMAIL = 254
 EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]{1,188}")
 LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
-THEMES = ("", "light", "dark")
+THEMES = ("", "system", "light", "dark")
+"""Empty: never chosen."""
 FIELDS = ("display_name", "email", "theme", "language")
 
 
@@ -78,7 +79,7 @@ def _fields(body: Mapping[str, Json]) -> dict[str, str]:
     if found.get("email") and not EMAIL.fullmatch(found["email"]):
         reading.bad("email", "must be an e-mail address, as name@example.org.")
     if found.get("theme", "") not in THEMES:
-        reading.bad("theme", "must be light, dark or empty, which is as the system has it.")
+        reading.bad("theme", "must be system, light or dark.")
     if found.get("language") and not LANGUAGE.fullmatch(found["language"]):
         reading.bad("language", "must be a language's tag, as de-DE.")
     return found

@@ -16,8 +16,8 @@ async def pages_of(page: Page) -> list[str]:
     return await links.all_text_contents()
 
 
-async def an_app_code(site: Site) -> str:
-    body = {"name": "team-a"}
+async def an_app_code(site: Site, name: str = "team-a") -> str:
+    body = {"name": name}
     address = site.gateway.url + "/codes"
     async with site.gateway.session.post(address, json=body, headers=ADMIN) as response:
         assert response.status == 201
@@ -73,6 +73,34 @@ async def test_an_app_code_sees_its_own_and_no_page_of_the_operator() -> None:
         await expect(site.page.get_by_role("heading", name="Targets")).to_have_count(0)
         await site.page.goto(site.line.url + "/settings")
         await expect(site.page.locator("main")).to_contain_text("operator")
+
+
+async def test_a_profile_and_how_the_pages_look_go_with_the_caller() -> None:
+    async with a_site() as site:
+        code, other = await an_app_code(site), await an_app_code(site, "team-b")
+        await site.ready(f"/#token={code}")
+        await site.page.goto(site.line.url + "/profile")
+        await site.page.get_by_label("Name").fill("Ada")
+        await site.page.get_by_label("E-mail").fill("ada@example.org")
+        await site.page.get_by_role("button", name="Save").click()
+        await expect(site.page.get_by_text("Saved.")).to_be_visible()
+        async with site.page.expect_response("**/profile"):
+            await site.page.get_by_text("Dark", exact=True).click()
+        await site.page.get_by_label("Language of dates").fill("de-DE")
+        async with site.page.expect_response("**/profile"):
+            await site.page.keyboard.press("Tab")
+        await expect(site.page.locator("main")).to_contain_text("1.234.567,8")
+        for token, theme, name in ((code, "dark", "Ada"), (other, None, "")):
+            context = await site.browser.new_context(color_scheme="light")
+            page = await context.new_page()
+            await page.goto(f"{site.line.url}/profile#token={token}")
+            await expect(page.get_by_label("Name")).to_have_value(name)
+            shown = await page.evaluate("() => document.documentElement.dataset.theme ?? null")
+            assert shown == theme
+            await expect(page.locator("main")).to_contain_text(
+                "1.234.567,8" if name else "1,234,567.8"
+            )
+            await context.close()
 
 
 async def test_a_code_is_made_shown_once_rotated_and_revoked() -> None:

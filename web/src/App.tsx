@@ -3,6 +3,7 @@ import { Component, Suspense, lazy, useEffect, useState } from "react";
 import type { ReactNode } from "react";
 import { signOut, useSigned } from "./api/gateway";
 import type { Signed } from "./api/gateway";
+import { readProfile } from "./api/profile";
 import { token } from "./api/session";
 import { Chat } from "./chat/Chat";
 import { store } from "./chat/store";
@@ -45,6 +46,15 @@ export function App() {
 
   useEffect(() => {
     if (signed.state === "in") void store.use(signed.caller.id);
+  }, [signed.state, signed.caller.id]);
+  const [, setLooks] = useState(false);
+  useEffect(() => {
+    if (signed.state !== "in" || !token()) return;
+    // Without it the page looks as this browser knows it.
+    readProfile().then(
+      () => setLooks((had) => !had),
+      () => undefined,
+    );
   }, [signed.state, signed.caller.id]);
   useEffect(() => setMenu(false), [path, query]);
   useEffect(() => {

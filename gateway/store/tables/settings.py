@@ -27,7 +27,7 @@ PROFILES = Table(
     Column("display_name", String(200), nullable=False),
     Column("email", String(254), nullable=False),
     Column("changed_at", Double, nullable=False),
-    # "" is as the browser has it.
+    # "" was never chosen.
     Column("theme", String(10), nullable=False, server_default=""),
     Column("language", String(50), nullable=False, server_default=""),
 )

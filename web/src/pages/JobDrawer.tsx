@@ -1,11 +1,11 @@
 /** One job, live: its place in the queue, then its words as they come. */
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useState } from "react";
 import { ask, told } from "../api/http";
 import type { Told } from "../api/http";
 import { events } from "../api/sse";
 import { Markdown } from "../chat/Markdown";
+import { Drawer, Facts } from "../ui/Drawer";
 import { dateTime, number } from "../ui/format";
-import { Close } from "../ui/icons";
 import { Notice } from "../ui/Notice";
 import { useLoad } from "../ui/useLoad";
 import { COLOURS } from "./Jobs";
@@ -27,15 +27,11 @@ export function JobDrawer({
   onClose: () => void;
   onChange: () => void;
 }) {
-  const host = useRef<HTMLDialogElement>(null);
   const { data: job, error, put } = useLoad<Job>(`/jobs/${encodeURIComponent(id)}`);
   const running = job !== null && (job.status === "queued" || job.status === "processing");
   const [live, setLive] = useState<Live>({ text: "", place: "" });
   const [broken, setBroken] = useState<Told | null>(null);
 
-  useEffect(() => {
-    if (!host.current?.open) host.current?.showModal();
-  }, []);
   useEffect(() => {
     if (!running) return;
     const giveUp = new AbortController();
@@ -74,39 +70,23 @@ export function JobDrawer({
   }, [id, running, put, onChange]);
 
   return (
-    <dialog
-      className="drawer"
-      ref={host}
-      aria-label="A job"
-      onClose={onClose}
-      onClick={(event) => {
-        if (event.target === host.current) onClose();
-      }}
-    >
-      <div className="dialog-top">
-        <h2>Job</h2>
-        <button type="button" className="icon-button" onClick={onClose} aria-label="Close">
-          <Close />
-        </button>
+    <Drawer title="Job" label="A job" onClose={onClose}>
+      <p className="mono hint name-cell">{id}</p>
+      {error && <Notice error={error} />}
+      {broken && <Notice error={broken} />}
+      {job && <State job={job} />}
+      {running && live.place && <p role="status">{live.place}</p>}
+      {job?.error && (
+        <Notice error={{ kind: job.error.type ?? "error", message: job.error.message }} />
+      )}
+      <div className="prose">
+        <Markdown text={job?.answer?.text ?? live.text} whole={!running} />
       </div>
-      <div className="drawer-body">
-        <p className="mono hint name-cell">{id}</p>
-        {error && <Notice error={error} />}
-        {broken && <Notice error={broken} />}
-        {job && <Facts job={job} />}
-        {running && live.place && <p role="status">{live.place}</p>}
-        {job?.error && (
-          <Notice error={{ kind: job.error.type ?? "error", message: job.error.message }} />
-        )}
-        <div className="prose">
-          <Markdown text={job?.answer?.text ?? live.text} whole={!running} />
-        </div>
-      </div>
-    </dialog>
+    </Drawer>
   );
 }
 
-function Facts({ job }: { job: Job }) {
+function State({ job }: { job: Job }) {
   const facts: [string, string][] = [
     ["Model", job.answer?.target ?? job.type],
     ["App", job.app],
@@ -120,14 +100,8 @@ function Facts({ job }: { job: Job }) {
       <p>
         <span className={`state ${COLOURS[job.status] ?? ""}`}>{job.status}</span>
       </p>
-      <dl className="facts">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <p className="job-question">{job.question}</p>
+      <Facts facts={facts} />
     </>
   );
 }

@@ -16,6 +16,8 @@ export interface Job {
   status: "queued" | "processing" | "completed" | "error" | "expired" | "cancelled";
   app: string;
   type: string;
+  /** How it begins. */
+  question: string;
   created_at: string;
   started_at: string | null;
   ended_at: string | null;
@@ -209,7 +211,7 @@ function Table({ jobs, onChange }: { jobs: Job[]; onChange: () => void }) {
           <thead>
             <tr>
               <th>Status</th>
-              <th>Job</th>
+              <th>Question</th>
               <th>Model</th>
               <th>App</th>
               <th>Put in</th>
@@ -225,13 +227,14 @@ function Table({ jobs, onChange }: { jobs: Job[]; onChange: () => void }) {
                 <td>
                   <span className={`state ${COLOURS[job.status] ?? ""}`}>{job.status}</span>
                 </td>
-                <td>
+                <td className="asked-cell">
                   <button
                     type="button"
-                    className="link mono"
+                    className="link"
+                    title={job.question}
                     onClick={() => go(`/jobs?job=${job.id}`)}
                   >
-                    {job.id.slice(0, 10)}
+                    {job.question || job.id.slice(0, 10)}
                   </button>
                 </td>
                 <td className="name-cell">{job.answer?.target ?? job.type}</td>

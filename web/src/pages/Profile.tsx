@@ -1,8 +1,10 @@
 /** Who sits here: what this browser knows, and what the gateway keeps of it. */
 import { useEffect, useState } from "react";
 import { signIn, signOut, useSigned } from "../api/gateway";
-import { send, told } from "../api/http";
+import { told } from "../api/http";
 import type { Told } from "../api/http";
+import { keep } from "../api/profile";
+import type { Kept } from "../api/profile";
 import { token } from "../api/session";
 import { dateTime, datesLanguage, isLanguage, money, number, setDatesLanguage } from "../ui/format";
 import { Notice } from "../ui/Notice";
@@ -11,11 +13,6 @@ import { applyTheme, theme } from "../ui/theme";
 import type { Theme } from "../ui/theme";
 import { useLoad } from "../ui/useLoad";
 
-interface Kept {
-  display_name: string;
-  email: string;
-}
-
 const THEMES: [Theme, string][] = [
   ["system", "As the system"],
   ["light", "Light"],
@@ -23,22 +20,33 @@ const THEMES: [Theme, string][] = [
 ];
 
 export default function Profile() {
-  const { caller } = useSigned();
+  const { state } = useSigned();
+  const held = token() !== "" && state === "in";
   return (
     <Sheet title="Profile" narrow>
-      <Look />
-      {caller.admin && <About />}
+      {held && <About />}
+      <Look held={held} />
       <Access />
     </Sheet>
   );
 }
 
-function Look() {
+/** Holds at once here; and for whoever is signed in, in every browser that he uses. */
+function Look({ held }: { held: boolean }) {
   const [chosen, setChosen] = useState(theme);
   const [language, setLanguage] = useState(datesLanguage);
+  const [fault, setFault] = useState<Told | null>(null);
   const wrong = language !== "" && !isLanguage(language);
+  const kept = (part: Partial<Kept>) => {
+    setFault(null);
+    if (held) keep(part).catch((problem: unknown) => setFault(told(problem)));
+  };
   return (
-    <Panel title="This browser">
+    <Panel
+      title="How it looks"
+      side={<span className="hint">{held ? "wherever you sign in" : "in this browser"}</span>}
+    >
+      {fault && <Notice error={fault} />}
       <div className="form">
         <fieldset>
           <legend>Theme</legend>
@@ -52,6 +60,7 @@ function Look() {
                   onChange={() => {
                     setChosen(value);
                     applyTheme(value);
+                    kept({ theme: value });
                   }}
                 />
                 {word}
@@ -70,6 +79,9 @@ function Look() {
               const given = event.target.value.trim();
               setLanguage(given);
               if (!given || isLanguage(given)) setDatesLanguage(given);
+            }}
+            onBlur={() => {
+              if (!wrong) kept({ language });
             }}
           />
           <datalist id="languages">
@@ -114,7 +126,7 @@ function About() {
     setFault(null);
     setDone("");
     try {
-      put(await send<Kept>("POST", "/profile", { display_name: name, email }));
+      put(await keep({ display_name: name, email }));
       setDone("Saved.");
     } catch (problem) {
       setFault(told(problem));
@@ -151,7 +163,7 @@ function About() {
                 value={email}
                 type="email"
                 autoComplete="email"
-                maxLength={320}
+                maxLength={254}
                 aria-invalid={fault?.param === "email"}
                 onChange={(event) => setEmail(event.target.value)}
               />

@@ -1,45 +1,24 @@
 /** One request: every fact, and its attempts on one line of time. */
-import { useEffect, useRef } from "react";
 import type { Attempt, Row } from "../api/live";
+import { Drawer, Facts } from "../ui/Drawer";
 import { dateTime, ms, number } from "../ui/format";
-import { Close } from "../ui/icons";
 import { Notice } from "../ui/Notice";
 import { useLoad } from "../ui/useLoad";
 import { costOf } from "./Requests";
 
 export function RequestDrawer({ id, onClose }: { id: string; onClose: () => void }) {
-  const host = useRef<HTMLDialogElement>(null);
   const { data, error } = useLoad<Row>(`/monitoring/requests/${encodeURIComponent(id)}`);
-  useEffect(() => {
-    if (!host.current?.open) host.current?.showModal();
-  }, []);
   return (
-    <dialog
-      className="drawer"
-      ref={host}
-      aria-label="A request"
-      onClose={onClose}
-      onClick={(event) => {
-        if (event.target === host.current) onClose();
-      }}
-    >
-      <div className="dialog-top">
-        <h2>Request</h2>
-        <button type="button" className="icon-button" onClick={onClose} aria-label="Close">
-          <Close />
-        </button>
-      </div>
-      <div className="drawer-body">
-        <p className="mono hint name-cell">{id}</p>
-        {error && <Notice error={error} />}
-        {data && <Facts row={data} />}
-        {!data && !error && <p className="nothing">Looking it up…</p>}
-      </div>
-    </dialog>
+    <Drawer title="Request" label="A request" onClose={onClose}>
+      <p className="mono hint name-cell">{id}</p>
+      {error && <Notice error={error} />}
+      {data && <Told row={data} />}
+      {!data && !error && <p className="nothing">Looking it up…</p>}
+    </Drawer>
   );
 }
 
-function Facts({ row }: { row: Row }) {
+function Told({ row }: { row: Row }) {
   const facts: [string, string][] = [
     ["Outcome", row.error ? `${row.outcome}: ${row.error}` : row.outcome],
     ["Ended", dateTime(row.at)],
@@ -67,14 +46,7 @@ function Facts({ row }: { row: Row }) {
         ))}
         {!row.attempts?.length && <p className="nothing">Nobody was asked.</p>}
       </section>
-      <dl className="facts">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts facts={facts} />
     </>
   );
 }
