@@ -92,9 +92,10 @@ def several(count: int, read: Read, config: Path | None) -> int:
         from gateway.accounts.board import Board
         from gateway.cache.items import MAX_BYTES
         from gateway.cache.shared_shelf import SharedShelf
+        from gateway.jobs.line_board import BoardLines
         from gateway.serve import Post, serve
 
-        board, shelf = Board(count), SharedShelf(MAX_BYTES)
+        board, shelf, lines = Board(count), SharedShelf(MAX_BYTES), BoardLines()
         with workers.reserve(settings.server.host, settings.server.port) as held:
             port = held.getsockname()[1]
 
@@ -114,6 +115,7 @@ def several(count: int, read: Read, config: Path | None) -> int:
                     ready=ready,
                     board=board,
                     shelf=shelf,
+                    lines=lines,
                 )
                 try:
                     return uvloop.run(serve(fixed, config, post))

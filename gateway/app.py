@@ -30,6 +30,8 @@ from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
 from gateway.jobs.gate import Gates
+from gateway.jobs.line_board import BoardLines
+from gateway.jobs.line_redis import RedisLine
 from gateway.jobs.service import Jobs, queue_for
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prices import Prices
@@ -90,10 +92,11 @@ def build_app(
     board: Board | None = None,
     worker: int = 0,
     shelf: NearShelf | None = None,
+    lines: BoardLines | None = None,
 ) -> web.Application:
     """The application. `looked` is called when every upstream was looked at for the first time;
-    `board` is where several workers count together, `worker` which of them this is, and `shelf`
-    where all of them keep items of answers.
+    `board` is where several workers count together, `worker` which of them this is, `shelf`
+    where all of them keep items of answers, and `lines` where their callers wait together.
 
     Raises providers.registry.CatalogError for a provider that cannot be; its start raises
     StoreError for a database that cannot be used.
@@ -144,6 +147,7 @@ def build_app(
                 redis,
                 (board, worker),
                 MemoryShelf(MAX_BYTES) if shelf is None else shelf,
+                lines,
             )
             app[SERVICES] = services
             Reloader(services, lambda: (settings, environment))
@@ -164,6 +168,7 @@ def build_app(
             looking = asyncio.create_task(_look(services, looked))
             yield
             await services.jobs.close()
+            await services.gates.close()
             services.pressure.stop()
             if isinstance(services.rests, SharedRests):
                 await services.rests.close()
@@ -231,6 +236,7 @@ def _services(
     redis: Redis | None,
     place: tuple[Board | None, int],
     shelf: NearShelf,
+    lines: BoardLines | None,
 ) -> Services:
     registry = registry_of(settings, client, environment)
     # The directory is another one after a reload.
@@ -250,6 +256,8 @@ def _services(
     pressure = Pressure(settings.server)
     metrics.shed.set_function(lambda: pressure.shed)
     answers_kept = Answers(lambda: services.settings, shelf_of(settings, redis))
+    line = lines.of(place[1]) if lines is not None else None
+    gates = Gates(lambda: services.settings, line=line if redis is None else RedisLine(redis))
     pipeline = Pipeline(
         router,
         walker,
@@ -259,7 +267,7 @@ def _services(
         pressure=pressure,
         admission=limits,
         answers=answers_kept,
-        turns=Gates(lambda: services.settings),
+        turns=gates,
     )
     # Read when it is scraped, instead of counted up and down with each request.
     metrics.in_flight.set_function(lambda: len(pipeline.running))
@@ -307,6 +315,7 @@ def _services(
         prices=prices,
         ledger=ledger,
         jobs=work,
+        gates=gates,
         answers=answers_kept,
         items=Items(shelf, redis),
         overrides=Overrides(database, Sealer(settings.store), warnings),

@@ -18,6 +18,7 @@ from gateway.accounts.board import Board
 from gateway.app import build_app, build_runner
 from gateway.cache.shelf import NearShelf
 from gateway.environment import Read, folders
+from gateway.jobs.line_board import BoardLines
 from gateway.monitor import logs, reports
 from gateway.plan_lines import plan_lines
 from gateway.reload import Reloader
@@ -51,6 +52,8 @@ class Post:
     """Where the workers count their callers together."""
     shelf: NearShelf | None = None
     """Where they keep items of answers together."""
+    lines: BoardLines | None = None
+    """Where their callers wait together."""
 
 
 async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
@@ -92,6 +95,7 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
         post.board,
         post.number,
         post.shelf,
+        post.lines,
     )
     traces = traces_of(environment)
     if traces is not None:

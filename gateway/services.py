@@ -22,6 +22,7 @@ from gateway.engine.ports import Provider
 from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
+from gateway.jobs.gate import Gates
 from gateway.jobs.service import Jobs
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prices import Prices
@@ -114,6 +115,7 @@ class Services:
     prices: Prices
     ledger: Ledger
     jobs: Jobs
+    gates: Gates
     overrides: Overrides
     answers: Answers
     items: Items

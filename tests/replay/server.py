@@ -53,7 +53,8 @@ class ReplayServer:
     def __init__(self, *script: Play) -> None:
         self.script: list[Play] = list(script)
         self.received: list[Received] = []
-        self.open = 0
+        self.open = self.most_open = 0
+        """Answers now, and the most at once."""
         self.answers: dict[str, bytes] = {}
         """JSON for a GET or /api/show, by path; an empty list of models for any other."""
         self.shown: list[str] = []
@@ -124,6 +125,7 @@ class ReplayServer:
         self.connections.add(request.transport.get_extra_info("peername")[1])
         play = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         self.open += 1
+        self.most_open = max(self.most_open, self.open)
         try:
             return await self._played(request, play)
         except asyncio.CancelledError:
