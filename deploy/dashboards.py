@@ -5,6 +5,7 @@ test runs every query against a real Prometheus that scrapes real services.
 """
 
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,31 @@ def quantile(share: float, metric: str, by: str = "", picked: str = PICKED) -> s
     return f"histogram_quantile({share}, {buckets})"
 
 
-def per_second(metric: str, by: str, picked: str = PICKED) -> str:
+def rates(
+    title: str,
+    legend: str,
+    metric: str,
+    picked: str = PICKED,
+    *,
+    unit: str = "ops",
+    stack: bool = False,
+) -> Panel:
+    """A second's worth, a line for each value of the labels that the legend names."""
     chosen = f"{{{picked}}}" if picked else ""
-    return f"sum by ({by}) (rate({metric}{chosen}[{RATE}]))"
+    by = ", ".join(re.findall(r"{{(\w+)}}", legend))
+    return Panel(
+        title, unit, {legend: f"sum by ({by}) (rate({metric}{chosen}[{RATE}]))"}, stack=stack
+    )
+
+
+def times(title: str, metric: str, *shares: float, picked: str = PICKED) -> Panel:
+    """A line for each percentile."""
+    lines = {f"p{share * 100:.0f}": quantile(share, metric, picked=picked) for share in shares}
+    return Panel(title, "s", lines)
+
+
+def share(part: str, whole: str) -> str:
+    return f"(sum(rate({part}[{RATE}])) or vector(0)) / sum(rate({whole}[{RATE}]))"
 
 
 GATEWAY = (
@@ -51,41 +74,28 @@ GATEWAY = (
         "Failed, of all that were not hung up on",
         "percentunit",
         {
-            "now": f'(sum(rate(pointsman_requests_total{{{PICKED},outcome="failed"}}[{RATE}]))'
-            " or vector(0))"
-            f' / sum(rate(pointsman_requests_total{{{PICKED},outcome=~"finished|failed"}}[{RATE}]))'
+            "now": share(
+                f'pointsman_requests_total{{{PICKED},outcome="failed"}}',
+                f'pointsman_requests_total{{{PICKED},outcome=~"finished|failed"}}',
+            )
         },
         kind="stat",
     ),
     Panel("In flight", "short", {"now": "sum(pointsman_in_flight)"}, kind="stat"),
-    Panel(
+    rates(
         "Requests by how they ended",
-        "reqps",
-        {"{{outcome}}": per_second("pointsman_requests_total", "outcome")},
+        "{{outcome}}",
+        "pointsman_requests_total",
+        unit="reqps",
         stack=True,
     ),
-    Panel(
-        "Time to the first token",
-        "s",
-        {
-            "p50": quantile(0.5, "pointsman_first_token_seconds"),
-            "p95": quantile(0.95, "pointsman_first_token_seconds"),
-            "p99": quantile(0.99, "pointsman_first_token_seconds"),
-        },
-    ),
-    Panel(
-        "Time of a whole answer",
-        "s",
-        {
-            "p50": quantile(0.5, "pointsman_request_seconds"),
-            "p95": quantile(0.95, "pointsman_request_seconds"),
-            "p99": quantile(0.99, "pointsman_request_seconds"),
-        },
-    ),
-    Panel(
+    times("Time to the first token", "pointsman_first_token_seconds", 0.5, 0.95, 0.99),
+    times("Time of a whole answer", "pointsman_request_seconds", 0.5, 0.95, 0.99),
+    rates(
         "Requests by target",
-        "reqps",
-        {"{{provider}}/{{model}}": per_second("pointsman_requests_total", "provider, model")},
+        "{{provider}}/{{model}}",
+        "pointsman_requests_total",
+        unit="reqps",
         stack=True,
     ),
     Panel(
@@ -93,54 +103,33 @@ GATEWAY = (
         "s",
         {"{{provider}}": quantile(0.95, "pointsman_first_token_seconds", "provider")},
     ),
-    Panel(
+    rates(
         "Attempts that failed, by kind",
-        "ops",
-        {
-            "{{provider}} {{outcome}}": per_second(
-                "pointsman_attempts_total",
-                "provider, outcome",
-                'provider=~"$provider",outcome!~"finished|cancelled"',
-            )
-        },
+        "{{provider}} {{outcome}}",
+        "pointsman_attempts_total",
+        'provider=~"$provider",outcome!~"finished|cancelled"',
     ),
-    Panel(
-        "Fallbacks, by whom was left",
-        "ops",
-        {"{{provider}}/{{model}}": per_second("pointsman_fallbacks_total", "provider, model")},
-    ),
-    Panel(
-        "Errors that callers saw, by kind",
-        "ops",
-        {"{{kind}} at {{door}}": per_second("pointsman_errors_total", "kind, door")},
-    ),
-    Panel(
+    rates("Fallbacks, by whom was left", "{{provider}}/{{model}}", "pointsman_fallbacks_total"),
+    rates("Errors that callers saw, by kind", "{{kind}} at {{door}}", "pointsman_errors_total"),
+    rates(
         "Tokens a second",
-        "short",
-        {"{{provider}} {{direction}}": per_second("pointsman_tokens_total", "provider, direction")},
+        "{{provider}} {{direction}}",
+        "pointsman_tokens_total",
+        unit="short",
         stack=True,
     ),
-    Panel(
-        "Tiers chosen",
-        "ops",
-        {"{{tier}}, {{source}}": per_second("pointsman_decisions_total", "tier, source", "")},
-        stack=True,
-    ),
+    rates("Tiers chosen", "{{tier}}, {{source}}", "pointsman_decisions_total", "", stack=True),
     Panel(
         "Routed without the classifier",
         "percentunit",
         {
-            "share": f'(sum(rate(pointsman_decisions_total{{source="failure"}}[{RATE}]))'
-            f" or vector(0)) / sum(rate(pointsman_decisions_total[{RATE}]))"
+            "share": share(
+                'pointsman_decisions_total{source="failure"}', "pointsman_decisions_total"
+            )
         },
     ),
-    Panel(
-        "Classifier, as the gateway sees it",
-        "s",
-        {
-            "p50": quantile(0.5, "pointsman_classifier_seconds", picked=""),
-            "p99": quantile(0.99, "pointsman_classifier_seconds", picked=""),
-        },
+    times(
+        "Classifier, as the gateway sees it", "pointsman_classifier_seconds", 0.5, 0.99, picked=""
     ),
     Panel(
         "In flight by gateway",
@@ -159,17 +148,8 @@ GATEWAY = (
         {"waiting": "max(pointsman_jobs_waiting)", "running": "max(pointsman_jobs_running)"},
     ),
     Panel("Age of the job that waits longest", "s", {"age": "max(pointsman_jobs_oldest_seconds)"}),
-    Panel(
-        "Jobs by how they ended",
-        "ops",
-        {"{{status}}": per_second("pointsman_jobs_total", "status", "")},
-        stack=True,
-    ),
-    Panel(
-        "Rows of the ledger",
-        "ops",
-        {"{{outcome}}": per_second("pointsman_ledger_rows_total", "outcome", "")},
-    ),
+    rates("Jobs by how they ended", "{{status}}", "pointsman_jobs_total", "", stack=True),
+    rates("Rows of the ledger", "{{outcome}}", "pointsman_ledger_rows_total", ""),
     Panel("Rows that wait for the database", "short", {"rows": "sum(pointsman_ledger_waiting)"}),
     Panel("Turned away under load", "short", {"since the start": "sum(pointsman_shed)"}),
     Panel(
@@ -189,10 +169,7 @@ CLASSIFIER = (
     Panel(
         "Share sent to the strong tier",
         "percentunit",
-        {
-            "now": f'(sum(rate(classifier_decisions_total{{tier="strong"}}[{RATE}]))'
-            f" or vector(0)) / sum(rate(classifier_decisions_total[{RATE}]))"
-        },
+        {"now": share('classifier_decisions_total{tier="strong"}', "classifier_decisions_total")},
         kind="stat",
     ),
     Panel(
@@ -200,18 +177,8 @@ CLASSIFIER = (
         "short",
         {"{{version}}": "sum by (version) (classifier_model_workers)"},
     ),
-    Panel(
-        "Prompts by tier",
-        "ops",
-        {"{{tier}}": per_second("classifier_decisions_total", "tier", "")},
-        stack=True,
-    ),
-    Panel(
-        "Prompts by kind of work",
-        "ops",
-        {"{{domain}}": per_second("classifier_decisions_total", "domain", "")},
-        stack=True,
-    ),
+    rates("Prompts by tier", "{{tier}}", "classifier_decisions_total", "", stack=True),
+    rates("Prompts by kind of work", "{{domain}}", "classifier_decisions_total", "", stack=True),
     Panel(
         "Unlike all that was learnt",
         "percentunit",
@@ -220,18 +187,13 @@ CLASSIFIER = (
             f" / sum(rate(classifier_decisions_total[{RATE}]))"
         },
     ),
-    Panel(
-        "Time to score a prompt",
-        "s",
-        {
-            "p50": quantile(0.5, "classifier_scoring_seconds", picked=""),
-            "p99": quantile(0.99, "classifier_scoring_seconds", picked=""),
-        },
-    ),
-    Panel(
+    times("Time to score a prompt", "classifier_scoring_seconds", 0.5, 0.99, picked=""),
+    rates(
         "Answers by path and status",
-        "reqps",
-        {"{{path}} {{status}}": per_second("classifier_requests_total", "path, status", "")},
+        "{{path}} {{status}}",
+        "classifier_requests_total",
+        "",
+        unit="reqps",
     ),
     Panel(
         "Artefacts taken and refused",
