@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import machine, table
+from bench import command, machine, table
 from bench.measure import Plan, measure, phases
 from bench.procs import FailedError
 from bench.subjects import SUBJECTS
@@ -29,42 +29,40 @@ def plan_from(arguments: argparse.Namespace) -> Plan:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("python -m bench", __doc__)
     parser.add_argument("--quick", action="store_true", help="see that all works, in a minute")
     parser.add_argument("--long", action="store_true", help="memory over 100,000 more requests")
     parser.add_argument("--rounds", type=_count, default=3)
     parser.add_argument("--memory-requests", type=_count, default=20_000, metavar="N")
-    parser.add_argument("--subjects", type=_subjects, default=tuple(SUBJECTS), metavar="A,B")
+    parser.add_argument(
+        "--subjects", type=command.some_of(SUBJECTS), default=tuple(SUBJECTS), metavar="A,B"
+    )
     arguments = parser.parse_args()
     # So that being ended runs the same clearing up as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     facts = machine.facts("".join(f" {word}" for word in sys.argv[1:]))
     began = time.monotonic()
     try:
-        results = measure(plan_from(arguments), _say)
+        results = measure(plan_from(arguments), command.say)
     except FailedError as wrong:
-        _say(f"failed: {wrong}")
+        command.say(f"failed: {wrong}")
         return 1
     except KeyboardInterrupt:
-        _say("stopped; nothing was written")
+        command.say("stopped; nothing was written")
         return 130
-    _say(f"done in {time.monotonic() - began:.0f} s")
+    command.say(f"done in {time.monotonic() - began:.0f} s")
     text = table.report(results, facts)
     print(text)
     raw = FOLDER / "out" / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     raw.parent.mkdir(exist_ok=True)
     raw.write_bytes(results.as_json())
-    _say(f"raw figures: bench/out/{raw.name}")
+    command.say(f"raw figures: bench/out/{raw.name}")
     measured = {figure.row for figure in results.figures}
     if arguments.quick or not {"direct", "proxy", "named"} <= measured:
-        _say("bench/README.md stays as it is: this was not a full run")
+        command.say("bench/README.md stays as it is: this was not a full run")
     else:
         table.write_between_markers(FOLDER / "README.md", text)
-        _say("bench/README.md has the table")
+        command.say("bench/README.md has the table")
     return 0
 
 
@@ -73,17 +71,6 @@ def _count(text: str) -> int:
     if not 1 <= number <= 1_000_000:
         raise argparse.ArgumentTypeError("from 1 to 1,000,000")
     return number
-
-
-def _subjects(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(text.split(",")))
-    if unknown := [name for name in names if name not in SUBJECTS]:
-        raise argparse.ArgumentTypeError(f"unknown {unknown}; known: {','.join(SUBJECTS)}")
-    return names
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

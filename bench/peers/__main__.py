@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import machine, table
+from bench import command, machine, table
 from bench.peers import report, rounds, svg
 from bench.peers.starts import PEERS
 from bench.procs import FailedError
@@ -49,22 +49,22 @@ def main() -> int:
     began = time.monotonic()
     code = 0
     try:
-        rounds.measure(results, _say, keep, 60 * given.minutes)
+        rounds.measure(results, command.say, keep, 60 * given.minutes)
     except FailedError as wrong:
-        _say(f"failed: {wrong}")
+        command.say(f"failed: {wrong}")
         code = 1
     except KeyboardInterrupt:
-        _say(f"stopped; go on with: python -m bench.peers --resume {raw}")
+        command.say(f"stopped; go on with: python -m bench.peers --resume {raw}")
         code = 130
-    _say(f"{time.monotonic() - began:.0f} s")
+    command.say(f"{time.monotonic() - began:.0f} s")
     text = report.report(results, facts)
     print(text)
     if results.done:
-        _say(f"raw figures: {raw}")
+        command.say(f"raw figures: {raw}")
     if code == 0 and (given.publish or _is_whole(results)):
         svg.write(FOLDER / "plots", report.plots(report.Figures(results)))
         table.write_between_markers(FOLDER / "README.md", text, MARKERS)
-        _say("bench/README.md has the table")
+        command.say("bench/README.md has the table")
     return code
 
 
@@ -75,30 +75,17 @@ def _is_whole(results: rounds.Results) -> bool:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.peers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("python -m bench.peers", __doc__)
     parser.add_argument("--quick", action="store_true", help="one short round: CPU figures only")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=44, help="no round that would end later")
-    parser.add_argument("--subjects", type=_subjects, default=tuple(PEERS), metavar="A,B")
+    parser.add_argument(
+        "--subjects", type=command.some_of(PEERS), default=tuple(PEERS), metavar="A,B"
+    )
     parser.add_argument("--publish", action="store_true", help="write the table in any case")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="go on with its raw figures")
     parser.add_argument("--remark", default="", help="a sentence for the head of the report")
     return parser.parse_args()
-
-
-def _subjects(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(text.split(",")))
-    if unknown := [name for name in names if name not in PEERS]:
-        raise argparse.ArgumentTypeError(f"unknown {unknown}; known: {','.join(PEERS)}")
-    return names
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from gateway.monitor.hub import Hub, Sources, Watcher
 from gateway.monitor.share import Share
 from gateway.routes import books
 from gateway.routes.waiting import Waiting
-from gateway.routes.wire import WIRES, Closed, Wire, told
+from gateway.routes.wire import WIRES, Closed, Wire, first_of, told
 from gateway.services import SERVICES, Services
 
 HUB = web.AppKey("hub", Hub)
@@ -84,16 +84,7 @@ class _Feed:
 
     async def run(self) -> None:
         """Until the connection ends. Raises Closed."""
-        works = (self._listen(), self._write(), self._stopped(), self._wire.ping())
-        tasks = [asyncio.create_task(work) for work in works]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await first_of(self._listen(), self._write(), self._stopped(), self._wire.ping())
 
     async def _listen(self) -> None:
         async for message in self._wire.messages():

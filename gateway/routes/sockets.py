@@ -18,7 +18,7 @@ from gateway.routes.books import amount
 from gateway.routes.far import Far
 from gateway.routes.seeds import provider_named
 from gateway.routes.socket_dialect import SocketDialect, completed
-from gateway.routes.wire import WIRES, Closed, Wire, Wires, told
+from gateway.routes.wire import WIRES, Closed, Wire, Wires, first_of, told
 from gateway.services import SERVICES, Services
 
 DIALECT = SocketDialect()
@@ -90,16 +90,7 @@ class Session:
 
     async def run(self) -> None:
         """Until the connection ends. Raises Closed."""
-        works = (self._listen(), self._write(), self._stopped(), self._wire.ping())
-        tasks = [asyncio.create_task(work) for work in works]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await first_of(self._listen(), self._write(), self._stopped(), self._wire.ping())
 
     def leave(self) -> None:
         for place in self._mine():

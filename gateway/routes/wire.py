@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
@@ -176,6 +177,19 @@ class Wire:
         if token and caller.id in UNNAMED:
             raise NotIdentified("Nobody has this token.")
         return caller
+
+
+async def first_of(*works: Coroutine[Any, Any, None]) -> None:
+    """Until one of them ends; the others are cancelled. Raises what that one raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def told(error: GatewayError) -> dict[str, Json]:

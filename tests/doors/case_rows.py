@@ -49,6 +49,10 @@ class Row:
     clean: bool = False
 
 
+def unlucky(id_: str, body: bytes) -> Row:
+    return Row(id_, "openai", body, error="out of luck")
+
+
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
     head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m-up"}
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
@@ -71,6 +75,7 @@ DONE = b"data: [DONE]\n\n"
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5}}\n\n'
 PLAIN = openai_stream(HELLO)
 FRAMES = PLAIN.split(b"\n\n")[:-1]
+BEGUN = b"\n\n".join(FRAMES[:4]) + b"\n\n"
 TEXT = HELLO.text.encode()
 TWO = Said(pieces=(), calls=CALLS.calls, finish="tool_calls")
 ONE_EMPTY = Said(
@@ -100,7 +105,7 @@ OPENAI = [
     ),
     Row("F08-no-blank-line", "openai", PLAIN.rstrip(b"\n")),
     Row("F08-no-done", "openai", PLAIN.replace(DONE, b"")),
-    Row("F09", "openai", b"\n\n".join(FRAMES[:4]) + b"\n\n", error="ended"),
+    Row("F09", "openai", BEGUN, error="ended"),
     Row("F10", "openai", PLAIN, cut=PLAIN.index(b'"finish_reason":"stop"') - 30, error="cut"),
     Row("F11", "openai", PLAIN[: PLAIN.index(b'"finish_reason":"stop"')], error="not JSON"),
     Row(
@@ -110,36 +115,11 @@ OPENAI = [
     Row("F14", "openai", PLAIN + chunk({"content": "more"})),
     Row("F15", "openai", orjson.dumps(openai_body(HELLO)), own=False, content_type=JSON),
     Row("F16", "openai", gzip.compress(PLAIN), headers={"Content-Encoding": "gzip"}),
-    Row(
-        "F17-field",
-        "openai",
-        b"\n\n".join(FRAMES[:4]) + b'\n\nerror: {"code":500,"message":"out of luck"}\n\n',
-        error="out of luck",
-    ),
-    Row(
-        "F17-object",
-        "openai",
-        b"\n\n".join(FRAMES[:4]) + b'\n\ndata: {"error":{"message":"out of luck"}}\n\n',
-        error="out of luck",
-    ),
-    Row(
-        "F17-string",
-        "openai",
-        b"\n\n".join(FRAMES[:4]) + b'\n\ndata: {"error":"out of luck"}\n\n',
-        error="out of luck",
-    ),
-    Row(
-        "F18",
-        "openai",
-        b'{\n  "error": {\n    "message": "out of luck",\n    "code": 500\n  }\n}\n',
-        error="out of luck",
-    ),
-    Row(
-        "F18-after",
-        "openai",
-        b"\n\n".join(FRAMES[:4]) + b'\n\n{\n  "error": {\n    "message": "out of luck"\n  }\n}\n',
-        error="out of luck",
-    ),
+    unlucky("F17-field", BEGUN + b'error: {"code":500,"message":"out of luck"}\n\n'),
+    unlucky("F17-object", BEGUN + b'data: {"error":{"message":"out of luck"}}\n\n'),
+    unlucky("F17-string", BEGUN + b'data: {"error":"out of luck"}\n\n'),
+    unlucky("F18", b'{\n  "error": {\n    "message": "out of luck",\n    "code": 500\n  }\n}\n'),
+    unlucky("F18-after", BEGUN + b'{\n  "error": {\n    "message": "out of luck"\n  }\n}\n'),
     Row(
         "F19",
         "openai",
@@ -201,10 +181,7 @@ OPENAI = [
     Row(
         "U01-on-finish",
         "openai",
-        b"\n\n".join(FRAMES[:4])
-        + b"\n\n"
-        + chunk({}, "stop", usage={"prompt_tokens": 7, "completion_tokens": 5})
-        + DONE,
+        BEGUN + chunk({}, "stop", usage={"prompt_tokens": 7, "completion_tokens": 5}) + DONE,
     ),
     Row(
         "U01-on-each",
