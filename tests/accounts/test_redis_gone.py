@@ -18,6 +18,7 @@ from gateway.accounts.meters import Meters
 from gateway.accounts.meters_redis import RedisMeters
 from gateway.settings import Access
 from gateway.terms import Terms
+from tests.ports import free_port
 from tests.store import servers
 
 
@@ -29,7 +30,7 @@ async def test_each_process_counts_alone_until_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(meters_redis, "REST_S", 0.05)
-    one, port = app(rate_limit="2/hour", budget_day=1), servers.free_port()
+    one, port = app(rate_limit="2/hour", budget_day=1), free_port()
     told: list[str] = []
 
     async def back() -> None:
@@ -61,7 +62,7 @@ async def test_a_steady_stream_of_requests_does_not_put_its_return_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(meters_redis, "REST_S", 0.3)
-    one, port = app(rate_limit="2/hour"), servers.free_port()
+    one, port = app(rate_limit="2/hour"), free_port()
     redis = Redis.from_url(f"redis://127.0.0.1:{port}/0", socket_connect_timeout=1)
     counts = RedisMeters(redis, Meters(), Access)
     told = [(await counts.admit(one, id_)).code for id_ in (1, 2, 3)]

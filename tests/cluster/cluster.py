@@ -19,7 +19,7 @@ import aiohttp
 from tests.cluster import parts
 from tests.cluster.network import Machine, Network
 from tests.cluster.parts import Part
-from tests.store.servers import free_port
+from tests.ports import free_port
 
 ADMIN = {"Authorization": "Bearer the-operator"}
 PRICE = Decimal("0.030003")

@@ -13,9 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.classifier.service import free_port
 from tests.deploy.kept import keeper, toml
 from tests.deploy.services import process, program, ran
+from tests.ports import free_port
 from tests.replay.server import Play, ReplayServer, openai_stream
 
 ROOT = Path(__file__).parents[2]

@@ -19,25 +19,9 @@ from chat.request import (
     ToolResult,
 )
 from dialects.openai import OpenAiDialect
+from tests.dialects.openai_bodies import CALLED, HI, WEATHER
 
 DIALECT = OpenAiDialect()
-HI = {"role": "user", "content": "hi"}
-CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-WEATHER = {
-    "type": "function",
-    "function": {"name": "get_weather", "description": "d", "parameters": CITY},
-}
-CALLED = {
-    "role": "assistant",
-    "content": None,
-    "tool_calls": [
-        {
-            "id": "call_1",
-            "type": "function",
-            "function": {"name": "get_weather", "arguments": '{"city":"x"}'},
-        }
-    ],
-}
 
 
 def asked(*messages: Any, **more: Any) -> ChatRequest:

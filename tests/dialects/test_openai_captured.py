@@ -20,9 +20,9 @@ from chat.request import (
     ToolResult,
 )
 from dialects.openai import OpenAiDialect, OpenAiQuirks
+from tests.dialects.openai_bodies import CALLED, CITY, HI, WEATHER
 
 DIALECT = OpenAiDialect()
-HI = {"role": "user", "content": "hi"}
 BRIEF = {"role": "system", "content": "be brief"}
 SCHEMA = {
     "properties": {
@@ -34,25 +34,9 @@ SCHEMA = {
     "type": "object",
     "additionalProperties": False,
 }
-CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-WEATHER = {
-    "type": "function",
-    "function": {"name": "get_weather", "description": "d", "parameters": CITY},
-}
 OUT = {
     "type": "json_schema",
     "json_schema": {"schema": SCHEMA, "name": "Out", "strict": True},
-}
-CALLED = {
-    "role": "assistant",
-    "content": None,
-    "tool_calls": [
-        {
-            "id": "call_1",
-            "type": "function",
-            "function": {"name": "get_weather", "arguments": '{"city":"x"}'},
-        }
-    ],
 }
 
 SYSTEM = Message("system", (Text("be brief"),))

@@ -10,20 +10,9 @@ from hypothesis import strategies as st
 
 from chat.errors import BadRequest
 from dialects.openai import OpenAiDialect
+from tests.dialects.openai_bodies import CALLED, HI
 
 DIALECT = OpenAiDialect()
-HI = {"role": "user", "content": "hi"}
-CALLED = {
-    "role": "assistant",
-    "content": None,
-    "tool_calls": [
-        {
-            "id": "call_1",
-            "type": "function",
-            "function": {"name": "get_weather", "arguments": '{"city":"x"}'},
-        }
-    ],
-}
 
 
 def image(url: Any) -> dict[str, Any]:

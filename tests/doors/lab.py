@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from tests.doors.upstreams import provider
 from tests.replay.gateway import Running, running, settings
@@ -28,6 +29,13 @@ PARAMETERS: dict[str, Any] = {
     "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
     "required": ["city"],
 }
+
+
+class Person(BaseModel):
+    """What SCHEMA says."""
+
+    name: str
+    age: int
 
 
 def sdk(name: str) -> Any:

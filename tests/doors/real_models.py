@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from local.weights import MODEL_ID, choose
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "var/ollama/bin/ollama"
@@ -26,13 +26,6 @@ ANSWERS_WITHIN_S = 120.0
 
 def ollama_binary() -> str | None:
     return shutil.which("ollama") or (str(BUILT) if BUILT.is_file() else None)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
@@ -68,7 +61,7 @@ async def _until_there(url: str, process: asyncio.subprocess.Process) -> None:
 @asynccontextmanager
 async def llama_cpp(home: Path) -> AsyncGenerator[dict[str, Any], None]:
     """The settings of a provider, once it answers."""
-    port = _free_port()
+    port = free_port()
     environment = {
         "LOCAL_PORT": str(port),
         "LOCAL_THREADS": "1",
@@ -84,7 +77,7 @@ async def llama_cpp(home: Path) -> AsyncGenerator[dict[str, Any], None]:
 @asynccontextmanager
 async def ollama(home: Path) -> AsyncGenerator[dict[str, Any], None]:
     """The same of an Ollama that was given the embedded weights. It keeps its files in `home`."""
-    port, binary = _free_port(), ollama_binary()
+    port, binary = free_port(), ollama_binary()
     assert binary is not None
     environment = {
         "OLLAMA_HOST": f"127.0.0.1:{port}",

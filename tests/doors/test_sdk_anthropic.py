@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-from tests.doors.lab import PARAMETERS, PIXEL, image_in, lab, results_in, schema_in, sdk
+from tests.doors.lab import PARAMETERS, PIXEL, Person, image_in, lab, results_in, schema_in, sdk
 from tests.doors.upstreams import CALLS, HELLO, KINDS, LENGTH, OBJECT, THOUGHT, play, refusal
 from tests.replay.gateway import Running
 
@@ -16,11 +15,6 @@ anthropic = sdk("anthropic")
 HI: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 TOOL = {"name": "weather", "description": "d", "input_schema": PARAMETERS}
 ASK: dict[str, Any] = {"model": "lab/m", "max_tokens": 2048, "messages": HI}
-
-
-class Person(BaseModel):
-    name: str
-    age: int
 
 
 def client(gateway: Running, **more: Any) -> Any:

@@ -6,10 +6,19 @@ from base64 import b64decode
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from tests.doors import vectors
-from tests.doors.lab import PARAMETERS, PIXEL, SCHEMA, image_in, lab, results_in, schema_in, sdk
+from tests.doors.lab import (
+    PARAMETERS,
+    PIXEL,
+    SCHEMA,
+    Person,
+    image_in,
+    lab,
+    results_in,
+    schema_in,
+    sdk,
+)
 from tests.doors.upstreams import CALLS, HELLO, KINDS, LENGTH, OBJECT, THOUGHT, play, refusal
 from tests.replay.gateway import Running
 
@@ -30,11 +39,6 @@ TOOLS = [
         ]
     }
 ]
-
-
-class Person(BaseModel):
-    name: str
-    age: int
 
 
 def client(gateway: Running, version: str = "v1") -> Any:

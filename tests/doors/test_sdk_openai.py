@@ -8,10 +8,9 @@ from typing import Any
 
 import orjson
 import pytest
-from pydantic import BaseModel
 
 from tests.doors import vectors
-from tests.doors.lab import PARAMETERS, PIXEL, image_in, lab, results_in, schema_in, sdk
+from tests.doors.lab import PARAMETERS, PIXEL, Person, image_in, lab, results_in, schema_in, sdk
 from tests.doors.upstreams import (
     CALLS,
     HELLO,
@@ -33,11 +32,6 @@ TOOL = {
     "type": "function",
     "function": {"name": "weather", "parameters": PARAMETERS, "strict": True},
 }
-
-
-class Person(BaseModel):
-    name: str
-    age: int
 
 
 def client(gateway: Running, **more: Any) -> Any:

@@ -6,9 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
-from pydantic import BaseModel
 
-from tests.doors.lab import PARAMETERS, PIXEL, image_in, lab, results_in, schema_in, sdk
+from tests.doors.lab import PARAMETERS, PIXEL, Person, image_in, lab, results_in, schema_in, sdk
 from tests.doors.upstreams import (
     CALLS,
     EVERYTHING,
@@ -30,11 +29,6 @@ TOOL: dict[str, Any] = {
     "parameters": PARAMETERS,
     "strict": True,
 }
-
-
-class Person(BaseModel):
-    name: str
-    age: int
 
 
 def client(gateway: Running, **more: Any) -> Any:

@@ -15,6 +15,7 @@ import aiohttp
 
 from tests.accounts.processes import gateways
 from tests.faults.seen import toml, until
+from tests.ports import free_port
 from tests.replay.server import Play, ReplayServer, openai_body, openai_stream
 from tests.store import servers
 
@@ -76,7 +77,7 @@ def job_ended(url: str, name: str) -> Callable[[], Awaitable[bool]]:
 
 
 async def test_a_redis_that_is_killed_and_comes_back_harms_no_answer(tmp_path: Path) -> None:
-    port = servers.free_port()
+    port = free_port()
     words = [f"w{n} " for n in range(30)]
     with ExitStack() as stack:
         first = stack.enter_context(ExitStack())

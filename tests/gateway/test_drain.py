@@ -14,17 +14,11 @@ from pathlib import Path
 import aiohttp
 import orjson
 
+from tests.ports import free_port
 from tests.replay.server import Play, ReplayServer, openai_stream
 
 ROOT = Path(__file__).parents[2]
 WORDS = [f"w{n} " for n in range(40)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

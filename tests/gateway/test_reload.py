@@ -12,7 +12,8 @@ import pytest
 
 from gateway.reload import Reloader
 from gateway.settings import Settings, SettingsError
-from tests.gateway.test_drain import config, free_port, process, until_ready
+from tests.gateway.test_drain import config, process, until_ready
+from tests.ports import free_port
 from tests.replay.gateway import Running, openai_provider, running, settings
 from tests.replay.server import Play, ReplayServer, openai_error, openai_stream
 

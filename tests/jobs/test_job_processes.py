@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.gateway.test_drain import config, free_port, process, until_ready
+from tests.gateway.test_drain import config, process, until_ready
+from tests.ports import free_port
 from tests.replay.server import Play, ReplayServer, openai_stream
 
 MORE = """

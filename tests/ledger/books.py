@@ -18,7 +18,7 @@ from sqlalchemy import Select, func, select
 
 from gateway.store.database import Database
 from gateway.store.tables.ledger import ATTEMPTS, DAYS
-from tests.store import servers
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +58,7 @@ class Process:
 @asynccontextmanager
 async def gateway(folder: Path, toml: str, **environment: str) -> AsyncGenerator[Process]:
     """`python -m gateway` with this gateway.toml, until the block ends."""
-    port = servers.free_port()
+    port = free_port()
     config = folder / "gateway.toml"
     config.write_text(f"[server]\nport = {port}\ndrain_s = 5\n{toml}")
     with (folder / "gateway.log").open("ab") as log:

@@ -16,19 +16,13 @@ import aiohttp
 import pytest
 
 from local.weights import MODEL_ID, choose
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 STARTS_WITHIN_S = 60
 ENDS_WITHIN_S = 10
 
 pytestmark = [pytest.mark.slow]
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Local:

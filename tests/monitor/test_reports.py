@@ -20,8 +20,8 @@ from aiohttp import web
 from gateway.app import build_app, build_runner
 from gateway.monitor import logs, reports
 from gateway.settings import Log, Settings, SettingsError
-from tests.classifier.service import free_port
 from tests.deploy.kept import ROOT, keeper, until
+from tests.ports import free_port
 from tests.replay.server import ReplayServer
 
 KEY = "sk-live-0123456789abcdef"

@@ -19,6 +19,7 @@ from gateway.rests.words import read, written
 from gateway.settings import Cooldown
 from gateway.store.redis import connect
 from tests.accounts.processes import gateway
+from tests.ports import free_port
 from tests.replay.server import Play, ReplayServer, openai_error, openai_stream
 from tests.store import servers
 
@@ -129,7 +130,7 @@ async def test_a_process_that_starts_later_knows_who_rests(tmp_path: Path) -> No
 
 
 async def test_while_the_redis_is_gone_each_goes_on_alone_and_catches_up(tmp_path: Path) -> None:
-    port = servers.free_port()
+    port = free_port()
     async with AsyncExitStack() as stack:
         with servers.redis(tmp_path / "first", port=port) as url:
             one, two = await stack.enter_async_context(processes(url))
