@@ -1,5 +1,5 @@
 # The embedded model: docker build -f deploy/local.Dockerfile -t pointsman/local:0.1.0 .
-# It listens on 127.0.0.1 only, so it shares the gateway's network (docker-compose.yml).
+# It asks nobody who they are: keep it on a network that only the gateway is on (docker-compose.yml).
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages
@@ -32,6 +32,7 @@ RUN python -m compileall -q .
 ENV PATH=/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
+    LOCAL_HOST=0.0.0.0 \
     LOCAL_THREADS=1
 USER 10001:10001
 EXPOSE 8090

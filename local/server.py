@@ -8,7 +8,6 @@ from typing import Any
 from local.settings import Settings
 from local.weights import Weights
 
-HOST = "127.0.0.1"
 LOG_IS_OUT_S = 0.2
 
 
@@ -17,7 +16,7 @@ class ServerError(Exception):
 
 
 def start(settings: Settings, weights: Weights) -> Any:
-    """Load the weights and answer on 127.0.0.1; the server lives as long as the object returned.
+    """Load the weights and answer at `host`; the server lives as long as the object returned.
 
     Routes: POST /v1/chat/completions (JSON or SSE), GET /v1/models, /health, /metrics.
     A caller who hangs up frees his slot at the next token. llama.cpp reads a prompt to its end
@@ -32,7 +31,7 @@ def start(settings: Settings, weights: Weights) -> Any:
             f"The embedded model needs xllamacpp ({error}): "
             "pip install 'xllamacpp>=2026.10,<2027', or run without it (LOCAL_MODEL=off)."
         ) from None
-    _refuse_a_taken_port(settings.port)
+    _refuse_a_taken_port(settings.host, settings.port)
     try:
         return xllamacpp.Server(_parameters(xllamacpp.CommonParams(), settings, weights))
     except RuntimeError:
@@ -46,7 +45,7 @@ def start(settings: Settings, weights: Weights) -> Any:
 def _parameters(params: Any, settings: Settings, weights: Weights) -> Any:
     params.model.path = str(weights.path)
     params.model_alias = {weights.model_id}
-    params.hostnames = [HOST]
+    params.hostnames = [settings.host]
     params.port = settings.port
     params.n_parallel = settings.parallel
     params.n_ctx = settings.context * settings.parallel
@@ -71,11 +70,11 @@ def _parameters(params: Any, settings: Settings, weights: Weights) -> Any:
     return params
 
 
-def _refuse_a_taken_port(port: int) -> None:
+def _refuse_a_taken_port(host: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error})"
             raise ServerError(f"Port {port} {why}. Set LOCAL_PORT to a free one.") from None

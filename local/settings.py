@@ -19,6 +19,7 @@ class Settings:
     all of it is taken at the start, and long prompts add nothing later.
     """
 
+    host: str
     port: int
     threads: int
     context: int
@@ -42,6 +43,7 @@ class Settings:
 
         model_path = environment.get("LOCAL_MODEL_PATH", "").strip()
         return cls(
+            host=environment.get("LOCAL_HOST", "").strip() or "127.0.0.1",
             port=number("LOCAL_PORT", 8090, 1, 65535),
             threads=number("LOCAL_THREADS", max(1, (os.cpu_count() or 1) // 2), 1, 512),
             context=number("LOCAL_CONTEXT", 4096, 256, 131072),

@@ -142,7 +142,7 @@ port = {port}
 drain_s = 2
 [classifier]
 url = "http://127.0.0.1:{beside}"
-timeout_ms = 500
+timeout_ms = 2000
 [providers.lab]
 kind = "openai"
 base_url = "{upstream}/v1"
@@ -153,6 +153,10 @@ strong = ["lab/slow"]
 local = ["lab/m"]
 cache_s = 300
 cache_shared = true
+[routes.shared]
+local = ["lab/m"]
+strong = ["lab/other"]
+target_strong_share = 0.3
 [attempts]
 per_target = 1
 [cooldown]

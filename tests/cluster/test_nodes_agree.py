@@ -117,6 +117,37 @@ async def test_a_setting_changed_on_one_holds_on_the_other(one_cluster: Cluster)
         await until("the other node follows", follows, 10)
 
 
+HARD = "Prove that the {} of a compact set under a continuous map is compact, for case {}."
+EASY = "What is the {} of a cat called, in {} words?"
+
+
+async def test_the_share_of_the_strong_holds_over_both_though_each_ranks_alone(
+    one_cluster: Cluster,
+) -> None:
+    """Each node ranks a score among its own last ones; what both give is the share asked for."""
+    strong = [0, 0]
+    scored = [0, 0]
+
+    async def some(at: int, first: int) -> None:
+        node = one_cluster.nodes[at]
+        for number in range(first, 100, 2):
+            form = HARD if number % 3 else EASY
+            words = form.format(["image", "child", "sound", "colour"][number % 4], 2 * number + at)
+            body = {"model": "shared", "message": words, "stream": False}
+            status, told, _ = await posted(node.url + "/complete", body, key("work"))
+            assert status == 200
+            # A classifier that was late says nothing of the share.
+            if told["route"]["score"] is not None:
+                scored[at] += 1
+                strong[at] += told["route"]["tier"] == "strong"
+
+    await asyncio.gather(*(some(at, first) for at in (0, 1) for first in (0, 1)))
+    assert min(scored) >= 80
+    assert 0.2 <= sum(strong) / sum(scored) <= 0.4, (strong, scored)
+    for at in (0, 1):
+        assert 0.15 <= strong[at] / scored[at] <= 0.45, (strong, scored)
+
+
 async def test_a_code_made_on_one_opens_the_other(one_cluster: Cluster) -> None:
     one, other = one_cluster.nodes
     _, made, _ = await posted(one.url + "/codes", {"name": "New"}, ADMIN)

@@ -156,6 +156,16 @@ def test_the_classifier_is_hidden_and_has_what_was_promised() -> None:
     assert service["environment"]["CLASSIFIER_WORKERS"] == "4"
 
 
+def test_the_embedded_model_is_hidden_and_outlives_the_gateway() -> None:
+    service = SERVICES["local"]
+    assert service["networks"] == ["inner"]
+    assert "ports" not in service
+    # In the gateway's network it would be lost with it: that is a new one at each start.
+    assert "network_mode" not in service
+    address = SERVICES["gateway-small"]["environment"]["LOCAL_BASE_URL"]
+    assert address == "http://local:8090/v1"
+
+
 def test_the_gateways_variables_are_known_and_no_secret_stands_in_the_file() -> None:
     known = {*ENVIRONMENT, "SECRETS_DIR", "OTEL_EXPORTER_OTLP_ENDPOINT"}
     known |= {"OLLAMA_BASE_URL", "LOCAL_BASE_URL"}

@@ -9,7 +9,8 @@ from local.weights import WeightsError, choose
 def test_an_empty_environment_gives_the_defaults() -> None:
     settings = Settings.from_environment({"LOCAL_PORT": "", "LOCAL_MODEL_PATH": " "})
 
-    assert (settings.port, settings.context, settings.parallel) == (8090, 4096, 2)
+    assert (settings.host, settings.port) == ("127.0.0.1", 8090)
+    assert (settings.context, settings.parallel) == (4096, 2)
     assert settings.threads >= 1
     assert settings.model_path is None
     assert not settings.debug
@@ -18,6 +19,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 def test_the_environment_wins() -> None:
     settings = Settings.from_environment(
         {
+            "LOCAL_HOST": "0.0.0.0",
             "LOCAL_PORT": "9001",
             "LOCAL_THREADS": "3",
             "LOCAL_CONTEXT": "1024",
@@ -27,7 +29,8 @@ def test_the_environment_wins() -> None:
         }
     )
 
-    assert settings == Settings(9001, 3, 1024, 1, Path("/models/other.gguf"), debug=True)
+    other = Path("/models/other.gguf")
+    assert settings == Settings("0.0.0.0", 9001, 3, 1024, 1, other, debug=True)
 
 
 @pytest.mark.parametrize(
