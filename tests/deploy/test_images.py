@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from deploy import sbom, secrets, subset
+from deploy.composed import RehearsalError, composer
 from gateway.environment import from_folder
 from gateway.settings import SettingsError
 from gateway.settings_file import ENVIRONMENT, load
@@ -107,7 +107,7 @@ def test_every_locked_package_goes_into_some_image() -> None:
     assert all("--hash=sha256:" in entry for entry in locked.values())
 
 
-def test_the_compose_file_is_valid_and_its_sets_hold_what_they_should() -> None:
+def test_the_sets_of_the_compose_file_hold_what_they_should() -> None:
     def members(profile: str) -> set[str]:
         return {name for name, one in SERVICES.items() if profile in one["profiles"]}
 
@@ -120,9 +120,17 @@ def test_the_compose_file_is_valid_and_its_sets_hold_what_they_should() -> None:
         inside = members(profile) | ({"ollama", "ollama-pull"} if profile == "small" else set())
         for name in members(profile):
             assert set(SERVICES[name].get("depends_on", {})) <= inside, name
-    composer = shutil.which("docker-compose")
-    if composer:
-        ran(composer, "--profile", "full", "--profile", "small", "config", "--quiet", cwd=ROOT)
+
+
+def test_compose_itself_finds_the_file_valid_and_so_with_the_stand_ins() -> None:
+    try:
+        command = composer()
+    except RehearsalError as missing:
+        pytest.skip(f"{missing} (Debian: docker-compose)")
+    command += ["--file", "docker-compose.yml"]
+    for over in ([], ["--file", "deploy/standins/compose.yml"]):
+        for profile in ("small", "full"):
+            ran(*command, *over, "--profile", profile, "config", "--quiet", cwd=ROOT)
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
