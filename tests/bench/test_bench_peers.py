@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bench import open_streams
 from bench.job import Job, Seen
-from bench.measure import Figure, Phase
+from bench.measure import Figure, Phase, upstream
 from bench.peers import install, report, rounds, starts, svg
 from bench.subjects import AbsentError, Row, Stage
 
@@ -158,6 +159,12 @@ def test_every_phase_asks_a_script_that_every_peer_was_given() -> None:
     for quick in (True, False):
         for phase in rounds.plan(quick, ("direct",), 5).phases:
             assert phase.script in starts.SCRIPTS
+
+
+@pytest.mark.slow
+def test_memory_of_open_streams_is_read_while_they_are_open(tmp_path: Path) -> None:
+    with upstream(tmp_path) as port:
+        assert open_streams.each("relay", 100, port, tmp_path) > 5_000
 
 
 @pytest.mark.slow
