@@ -8,20 +8,25 @@ UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
 BEFORE := $(VENV)/before
 CLIENTS := tests/clients/js
+needs   = @command -v $(1) >/dev/null || { echo "There is no $(1) here: $(2)."; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format train evaluate promote rollback smoke faults soak bench lock clean \
-	web page test-web test-clients test-cluster screenshots data label prices bench-peers bench-workers soak audit ollama up down rehearse dashboards sbom
+.PHONY: help install run test check format train evaluate promote rollback smoke faults soak bench lock \
+	clean web page test-web test-clients test-cluster screenshots data label prices bench-peers \
+	bench-workers audit ollama up down rehearse dashboards sbom
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(STAMP): requirements/all.txt requirements/no-deps.txt requirements/bootstrap.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Pointsman needs Python 3.11 or newer; there is no $(PYTHON) here (set PYTHON=...)"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("Pointsman needs Python 3.11 or newer; this is %d.%d (set PYTHON=...)" % v[:2] if v < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/all.txt
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements/no-deps.txt
+	@echo "Making the environment in $(VENV), this once ..."
+	@$(PYTHON) -m venv $(VENV)
+	@{ $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt \
+	&& $(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/all.txt \
+	&& $(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements/no-deps.txt; } \
+	|| { echo "The packages could not be had. They come from PyPI, or from the index that PIP_INDEX_URL and UV_DEFAULT_INDEX name; what was fetched is kept, so ask again."; exit 1; }
 	@touch $@
 
 install: $(STAMP) ## Make the environment (run and test do it by themselves)
@@ -40,13 +45,16 @@ $(BEFORE): requirements/before.txt | $(STAMP)
 	@rm -rf $@ && mv $@.new $@ && touch $@
 
 web: web/dist/index.html ## Build the page
+	@:
 
 web/node_modules/.package-lock.json: web/package-lock.json
+	$(call needs,npm,the page needs Node.js 20 or newer)
 	cd web && npm ci --silent --no-fund --no-audit
 	@touch $@
 
 web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public web/build web/index.html web/vite.config.ts web/tsconfig.json -type f 2>/dev/null)
-	cd web && npm run --silent build
+	$(call needs,npm,the page needs Node.js 20 or newer)
+	cd web && npm run --silent build -- --logLevel warn
 	@touch $@
 
 # The gateway runs without the page, so a machine without npm loses only that.
@@ -54,9 +62,11 @@ page:
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web || echo "the page was not built; the gateway runs without it"; else echo "no npm here: the gateway runs without its page"; fi
 
 test-web: web/node_modules/.package-lock.json ## Test the page's parts; its pages in a browser are part of make test
+	$(call needs,npm,the page needs Node.js 20 or newer)
 	cd web && npm run --silent check && npm test --silent
 
 $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
+	$(call needs,npm,these clients need Node.js 20 or newer)
 	cd $(CLIENTS) && npm ci --silent --ignore-scripts --no-fund --no-audit
 	@touch $@
 
@@ -113,10 +123,12 @@ bench-workers: $(STAMP) ## What two workers bring over one
 	$(BIN)/python -m bench.workers --publish
 
 up: $(STAMP) ## Docker Compose: PROFILE=small or full
+	$(call needs,docker,this is for Docker with Compose)
 	$(BIN)/python -m deploy.secrets
 	docker compose --profile $(or $(PROFILE),small) up --build --detach
 
 down: ## Stop what `make up` started
+	$(call needs,docker,so nothing of it runs)
 	docker compose --profile small --profile full --profile ollama down
 
 rehearse: $(STAMP) ## Build a set with Docker (PROFILE=full), ask it, look at its rights, kill its parts
@@ -132,6 +144,7 @@ ollama: $(STAMP) ## Find an Ollama, build one with Go, or say why there is none
 	$(BIN)/python -m deploy.ollama
 
 prices: $(STAMP) ## A new dated price table from FROM=file or address
+	@test -n "$(FROM)" || { echo "Say from where: make prices FROM=file-or-address"; exit 1; }
 	$(BIN)/python -m gateway.ledger.prices refresh --from $(FROM)
 
 # Needs the advisories' address, so it is not part of make check.

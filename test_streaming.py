@@ -127,9 +127,9 @@ def summary(seen: Seen) -> str:
     usage = closing.get("usage") or {}
     lines = [f"model   {closing.get('model')}"]
     if route:
-        lines.append(
-            f"route   {route.get('target')} (tier {route.get('tier')}, score {route.get('score')})"
-        )
+        score = route.get("score")
+        told = "no score" if score is None else f"score {score:.2f}"
+        lines.append(f"route   {route.get('target')} (tier {route.get('tier')}, {told})")
         lines.append(f"reason  {route.get('reason')}")
     lines += [f"before  {json.dumps(fallback)}" for fallback in route.get("fallbacks") or []]
     lines.append(

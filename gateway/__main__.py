@@ -1,7 +1,8 @@
-"""python -m gateway [--config gateway.toml] [--workers N]
+"""Serves, and has commands beside that:
 
-python -m gateway codes ... and token --new: see gateway.codes_command.
-python -m gateway feedback label: see gateway.feedback_command.
+python -m gateway codes ...        app codes: make, list, rotate, revoke
+python -m gateway token --new      another admin token
+python -m gateway feedback label   labels for kept prompts
 """
 
 from __future__ import annotations
@@ -64,7 +65,11 @@ def _config(given: Path | None) -> Path | None:
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
+    found = argparse.ArgumentParser(
+        prog="python -m gateway",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     found.add_argument("--config", type=Path, help="default: gateway.toml, where it is there")
     found.add_argument(
         "--workers",
