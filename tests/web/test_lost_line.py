@@ -6,26 +6,34 @@ import asyncio
 
 from playwright.async_api import expect
 
-from tests.web.site import a_site, streamed
+from tests.web.site import Site, a_site, streamed
 
 WORDS = [f"word{n}" for n in range(150)]
 TEXT = " ".join(WORDS)
 
 
+async def half_an_answer(site: Site) -> None:
+    site.hard.play(streamed(TEXT, delay_s=0.06, pieces=50))
+    await site.ready()
+    await site.ask("Go on, whatever happens.")
+    await expect(site.prose).to_contain_text("word10 ")
+
+
+async def whole_and_paid_once(site: Site) -> None:
+    await site.answered()
+    assert (await site.prose.text_content() or "").split() == WORDS
+    assert len(site.hard.received) == 1
+
+
 async def test_an_answer_goes_on_after_a_cut_and_is_asked_for_once() -> None:
     async with a_site() as site:
-        site.hard.play(streamed(TEXT, delay_s=0.06, pieces=50))
-        await site.ready()
-        await site.ask("Go on, whatever happens.")
-        await expect(site.prose).to_contain_text("word10 ")
+        await half_an_answer(site)
         site.line.cut()
         await expect(site.page.locator(".lamp.lost")).to_be_attached()
         await expect(site.page.locator(".answer")).to_contain_text("The connection broke")
         await asyncio.sleep(0.5)
         site.line.mend()
-        await site.answered()
-        assert (await site.prose.text_content() or "").split() == WORDS
-        assert len(site.hard.received) == 1
+        await whole_and_paid_once(site)
 
 
 async def test_several_cuts_lose_and_repeat_nothing() -> None:
@@ -38,21 +46,14 @@ async def test_several_cuts_lose_and_repeat_nothing() -> None:
             site.line.cut()
             await asyncio.sleep(0.1)
             site.line.mend()
-        await site.answered()
-        assert (await site.prose.text_content() or "").split() == WORDS
-        assert len(site.hard.received) == 1
+        await whole_and_paid_once(site)
 
 
 async def test_a_page_that_is_loaded_again_takes_up_its_answer() -> None:
     async with a_site() as site:
-        site.hard.play(streamed(TEXT, delay_s=0.06, pieces=50))
-        await site.ready()
-        await site.ask("Go on, whatever happens.")
-        await expect(site.prose).to_contain_text("word10 ")
+        await half_an_answer(site)
         await site.page.reload()
-        await site.answered()
-        assert (await site.prose.text_content() or "").split() == WORDS
-        assert len(site.hard.received) == 1
+        await whole_and_paid_once(site)
 
 
 async def test_a_question_that_was_asked_without_a_line_is_answered_when_it_is_back() -> None:
@@ -100,10 +101,7 @@ async def test_stop_works_over_plain_http() -> None:
 
 async def test_a_second_tab_leaves_the_answer_to_the_first_and_shows_it_whole() -> None:
     async with a_site() as site:
-        site.hard.play(streamed(TEXT, delay_s=0.06, pieces=40))
-        await site.ready()
-        await site.ask("Go on, whatever happens.")
-        await expect(site.prose).to_contain_text("word10 ")
+        await half_an_answer(site)
         second = await site.context.new_page()
         await second.goto(site.page.url)
         await site.answered()

@@ -62,6 +62,35 @@ function say(line: ServerSocket, message: Message): void {
   line.send(JSON.stringify(message));
 }
 
+/** A piece of an answer; `next` is one behind `offset` when it is not given. */
+function delta(
+  line: ServerSocket,
+  { id }: Message,
+  offset: number,
+  text: string,
+  next = offset + 1,
+) {
+  say(line, { type: "delta", id, offset, next, text });
+}
+
+function done(line: ServerSocket, { id }: Message, next: number): void {
+  say(line, { type: "done", id, next, finish_reason: "stop", stopped: false });
+}
+
+/** What a gateway says that has never heard of this answer, or no longer has it. */
+function unknown(line: ServerSocket, { id }: Message): void {
+  say(line, { type: "error", id, kind: "not_found", code: "unknown_id", message: "No." });
+}
+
+/** Connected, and the question is on its way. */
+async function asked(): Promise<Heard> {
+  client.connect();
+  await until(() => client.link === "ready");
+  const heard = new Heard();
+  client.start(ID, QUESTION, heard);
+  return heard;
+}
+
 async function until(what: () => unknown): Promise<void> {
   await vi.waitFor(() => expect(what()).toBeTruthy(), { timeout: 5000, interval: 5 });
 }
@@ -76,14 +105,11 @@ describe("the chat's socket", () => {
   test("an answer comes in pieces and ends once", async () => {
     respond = (message, line) => {
       say(line, { type: "status", id: message.id, state: "routing" });
-      say(line, { type: "delta", id: message.id, offset: 0, next: 1, text: "Hel" });
-      say(line, { type: "delta", id: message.id, offset: 1, next: 2, text: "lo" });
-      say(line, { type: "done", id: message.id, next: 2, finish_reason: "stop", stopped: false });
+      delta(line, message, 0, "Hel");
+      delta(line, message, 1, "lo");
+      done(line, message, 2);
     };
-    client.connect();
-    await until(() => client.link === "ready");
-    const heard = new Heard();
-    client.start(ID, QUESTION, heard);
+    const heard = await asked();
     await until(() => heard.ended);
     expect(heard.text).toBe("Hello");
     expect(heard.statuses.map((one) => one.state)).toEqual(["routing"]);
@@ -92,17 +118,14 @@ describe("the chat's socket", () => {
   test("after a break the answer goes on from where it was, and is asked for once", async () => {
     respond = (message, line) => {
       if (message.type === "start") {
-        say(line, { type: "delta", id: message.id, offset: 0, next: 3, text: "one two " });
+        delta(line, message, 0, "one two ", 3);
         setTimeout(() => line.terminate(), 20);
       } else if (message.type === "resume") {
-        say(line, { type: "delta", id: message.id, offset: 3, next: 5, text: "three" });
-        say(line, { type: "done", id: message.id, next: 5, finish_reason: "stop", stopped: false });
+        delta(line, message, 3, "three", 5);
+        done(line, message, 5);
       }
     };
-    client.connect();
-    await until(() => client.link === "ready");
-    const heard = new Heard();
-    client.start(ID, QUESTION, heard);
+    const heard = await asked();
     await until(() => heard.ended);
     expect(heard.text).toBe("one two three");
     expect(heard.links).toEqual([false, true]);
@@ -112,14 +135,11 @@ describe("the chat's socket", () => {
 
   test("what was heard twice is written once", async () => {
     respond = (message, line) => {
-      say(line, { type: "delta", id: message.id, offset: 0, next: 2, text: "ab" });
-      say(line, { type: "delta", id: message.id, offset: 0, next: 2, text: "ab" });
-      say(line, { type: "done", id: message.id, next: 2, finish_reason: "stop", stopped: false });
+      delta(line, message, 0, "ab", 2);
+      delta(line, message, 0, "ab", 2);
+      done(line, message, 2);
     };
-    client.connect();
-    await until(() => client.link === "ready");
-    const heard = new Heard();
-    client.start(ID, QUESTION, heard);
+    const heard = await asked();
     await until(() => heard.ended);
     expect(heard.text).toBe("ab");
   });
@@ -131,21 +151,12 @@ describe("the chat's socket", () => {
         first = false;
         line.terminate();
       } else if (message.type === "resume") {
-        say(line, {
-          type: "error",
-          id: message.id,
-          kind: "not_found",
-          code: "unknown_id",
-          message: "No.",
-        });
+        unknown(line, message);
       } else if (message.type === "start") {
-        say(line, { type: "done", id: message.id, next: 0, finish_reason: "stop", stopped: false });
+        done(line, message, 0);
       }
     };
-    client.connect();
-    await until(() => client.link === "ready");
-    const heard = new Heard();
-    client.start(ID, QUESTION, heard);
+    const heard = await asked();
     await until(() => heard.ended);
     expect(got.map((one) => one.type)).toEqual(["hello", "start", "hello", "resume", "start"]);
   });
@@ -153,21 +164,11 @@ describe("the chat's socket", () => {
   test("an answer whose rest is lost says so, and is not asked and paid again", async () => {
     respond = (message, line) => {
       if (message.type === "start") {
-        say(line, { type: "delta", id: message.id, offset: 0, next: 1, text: "half" });
+        delta(line, message, 0, "half");
         setTimeout(() => line.terminate(), 20);
-      } else
-        say(line, {
-          type: "error",
-          id: message.id,
-          kind: "not_found",
-          code: "unknown_id",
-          message: "No.",
-        });
+      } else unknown(line, message);
     };
-    client.connect();
-    await until(() => client.link === "ready");
-    const heard = new Heard();
-    client.start(ID, QUESTION, heard);
+    const heard = await asked();
     await until(() => heard.error);
     expect(heard.text).toBe("half");
     expect(heard.error?.message).toMatch(/no longer has the rest/);
@@ -176,16 +177,8 @@ describe("the chat's socket", () => {
 
   test("a question before the sign-in waits for it", async () => {
     respond = (message, line) => {
-      if (message.type === "resume")
-        say(line, {
-          type: "error",
-          id: message.id,
-          code: "unknown_id",
-          kind: "not_found",
-          message: "",
-        });
-      else
-        say(line, { type: "done", id: message.id, next: 0, finish_reason: "stop", stopped: false });
+      if (message.type === "resume") unknown(line, message);
+      else done(line, message, 0);
     };
     const heard = new Heard();
     client.start(ID, QUESTION, heard);
@@ -196,16 +189,13 @@ describe("the chat's socket", () => {
   test("a stop that was asked while the line was down is carried out when it is back", async () => {
     respond = (message, line) => {
       if (message.type === "start") {
-        say(line, { type: "delta", id: message.id, offset: 0, next: 1, text: "a" });
+        delta(line, message, 0, "a");
         setTimeout(() => line.terminate(), 10);
       } else if (message.type === "stop") {
         say(line, { type: "done", id: message.id, next: 1, finish_reason: null, stopped: true });
       }
     };
-    client.connect();
-    await until(() => client.link === "ready");
-    const heard = new Heard();
-    client.start(ID, QUESTION, heard);
+    const heard = await asked();
     await until(() => heard.links.includes(false));
     client.stop(ID);
     await until(() => heard.ended);
