@@ -6,15 +6,18 @@ Everything of the classifier is asked over HTTP. What it does not serve is left 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import re
 from collections.abc import Mapping
 
 import orjson
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from chat.errors import GatewayError, UpstreamError
 from chat.request import Json
 from dialects import reading
+from gateway.ledger.usage import Asked, savings
 from gateway.monitor.card import curve, drift
 from gateway.routes.access import require_admin
 from gateway.routes.bodies import read_json
@@ -26,6 +29,7 @@ ANSWER_S = 5.0
 EXPLAIN_S = 20.0
 MAX_ANSWER = 8 * 2**20
 RECENT = 50
+COST_DAYS = 30
 ROUTE = ("threshold", "target_strong_share", "min_quality", "max_cost", "explore")
 DECISION = ("request_id", "at", "route", "score", "tier", "domain", "target")
 SAMPLE = re.compile(r"^classifier_shadow_(\w+?)(?:_total)?{([^}]*)} ([0-9.eE+-]+|NaN)$", re.M)
@@ -63,13 +67,37 @@ async def routing(request: web.Request) -> web.Response:
             "classifier": classifier,
             "classifier_error": None if classifier is not None else trouble,
             "card": card,
-            "curve": curve(card) if card is not None else None,
+            "curve": None if card is None else await _priced(services, curve(card)),
             "routes": {name: _route(services, name, hub.decided) for name in _names(services)},
             "scores": hub.scores,
             "drift": drift(card, hub.scores) if card is not None else None,
             "recent": [_decision(row, kept.get(row["request_id"])) for row in recent],
         }
     )
+
+
+async def _priced(
+    services: Services, points: list[dict[str, Json]] | None
+) -> list[dict[str, Json]] | None:
+    """`cost` of a point: dollars for a thousand questions as the last days had them, by what each
+    end of the line would have taken for them. None where that is not known."""
+    if not points:
+        return points
+    today = datetime.datetime.now(datetime.UTC).date()
+    days = Asked(today - datetime.timedelta(days=COST_DAYS), today)
+    try:
+        total = (await savings(services.database, days))["total"]
+    except SQLAlchemyError:
+        return points
+    unknown = total["always_local_unpriced"] or total["always_strong_unpriced"]
+    if unknown or not total["answers"] or total["always_strong"] is None:
+        return points
+    low, high = (
+        float(total[f"always_{end}"]) * 1000 / total["answers"] for end in ("local", "strong")
+    )
+    return [
+        {**point, "cost": round(low + (high - low) * point["strong_share"], 6)} for point in points
+    ]
 
 
 async def explain(request: web.Request) -> web.Response:

@@ -36,6 +36,7 @@ async def test_an_operator_sees_the_classifier_and_what_it_decided(classifier: C
                 "hard": openai_provider(upstream.url),
             },
             classifier={"url": classifier.url, "timeout_ms": 5000},
+            prices={"easy/m": {"input": 0, "output": 0}, "hard/m": {"input": 100, "output": 1000}},
         )
         async with running(given) as gateway:
             await gateway.complete(message="Name three colours.")
@@ -43,6 +44,10 @@ async def test_an_operator_sees_the_classifier_and_what_it_decided(classifier: C
             async with gateway.session.get(gateway.url + "/routing", headers=ADMIN) as response:
                 body = await response.json()
                 assert response.status == 200
+            # Three tokens in and three out, at the strong end; nothing at the other.
+            costs = [point["cost"] for point in body["curve"]]
+            assert (costs[0], costs[-1]) == (0, 3.3)
+            assert costs == sorted(costs)
             assert body["classifier"]["status"] == "ok"
             assert body["classifier_error"] is None
             assert sum(body["scores"]) == 1

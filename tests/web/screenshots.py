@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, Page
@@ -23,6 +25,19 @@ from tests.web.real import Real, real_parts
 from tests.web.site import DIST, NARROW, ROOT, TOKEN, WIDE, chromium, require_page
 
 PICTURES = ROOT / "docs" / "pictures"
+SHOWN = (
+    "start.png",
+    "chat.png",
+    "chat-dark.png",
+    "chat-narrow.png",
+    "why.png",
+    "monitoring.png",
+    "monitoring-dark.png",
+    "request.png",
+    "routing.png",
+    "usage.png",
+    "jobs.png",
+)
 HARD = "Prove that there are infinitely many primes of the form 4k + 3."
 EASY = "Hi! Say something nice."
 EVERYDAY = (
@@ -32,6 +47,18 @@ EVERYDAY = (
     "Derive the Euler-Lagrange equation and apply it to the brachistochrone.",
     "Translate 'good morning' into Spanish.",
     "Find the race condition in a double-checked lock and prove that your fix is right.",
+    "Write a haiku about rain.",
+    "Summarise in one sentence: the meeting is moved to Friday, as the room is taken.",
+    "Which planets have rings?",
+    "Sort these by price: tea 3, coffee 4, water 1.",
+    "Is 1,001 a prime?",
+    "A train leaves at 9:40 and takes 95 minutes. When does it arrive?",
+    "Write a regular expression for dates as 2026-11-21.",
+    "Explain the difference between TCP and UDP to a child.",
+    "Compare optimistic and pessimistic locking for a booking system with 50 writers a second.",
+    "Compute the eigenvalues of [[2, 1], [1, 2]] and show each step.",
+    "Draft a clause that limits liability for indirect damage under Swiss law, and name its risks.",
+    "What's a good name for a cat?",
 )
 ANSWER = '''Suppose there were only finitely many primes of the form **4k + 3**, say `p₁ … pₙ`.
 
@@ -67,6 +94,7 @@ async def gateway(real: Real, strong: ReplayServer) -> AsyncGenerator[Running, N
                 "local": {"kind": "openai", "base_url": real.local},
                 "lab": openai_provider(strong.url),
             },
+            feedback={"capture": True},
             prices={"lab/large": price, "local/*": {"input": 0, "output": 0}},
             routes={"auto": {"local": ["local/smollm2:135m"], "strong": ["lab/large"]}},
             web={"dist": str(DIST)},
@@ -76,9 +104,9 @@ async def gateway(real: Real, strong: ReplayServer) -> AsyncGenerator[Running, N
 
 
 async def asked(found: Running) -> None:
-    """Traffic for the other pages."""
-    for text in EVERYDAY * 2:
-        body = {"message": text, "max_tokens": 40}
+    """Traffic for the other pages; not so much of these few prompts that it counts as drift."""
+    for number, text in enumerate(EVERYDAY * 4):
+        body = {"message": text, "max_tokens": 40 if number < len(EVERYDAY) else 4}
         async with found.session.post(found.url + "/complete", json=body, headers=ADMIN) as answer:
             await answer.read()
 
@@ -108,52 +136,95 @@ async def talk(found: Page) -> None:
         await found.locator(".whence").nth(number).wait_for(timeout=60_000)
 
 
-async def shoot(found: Page, name: str) -> None:
+async def shoot(found: Page, name: str, folder: Path) -> None:
     await found.mouse.move(0, 0)
-    await found.wait_for_timeout(400)
-    path = PICTURES / f"{name}.png"
+    await found.wait_for_timeout(500)
+    path = folder / f"{name}.png"
     await found.screenshot(path=path)
-    print(f"{path.relative_to(ROOT)} {path.stat().st_size // 1024} KB")
+    print(f"{path} {path.stat().st_size // 1024} KB")
 
 
-async def pictures() -> None:
+async def explained(found: Page) -> None:
+    await found.get_by_label("A prompt to explain").fill(HARD)
+    await found.get_by_role("button", name="Explain", exact=True).click()
+    await found.locator(".moved").wait_for()
+    await found.locator(".sheet").evaluate("(box) => box.scrollTo(0, 0)")
+
+
+async def jobs_put(found: Running) -> None:
+    for text in (HARD, *EVERYDAY[:4]):
+        body = {"message": text, "max_tokens": 40}
+        async with found.session.post(found.url + "/jobs", json=body, headers=ADMIN) as answer:
+            await answer.read()
+
+
+async def codes_made(found: Running) -> None:
+    for body in (
+        {"name": "FlashCards", "rate_limit": "100/hour", "budget_month": "20"},
+        {"name": "Support desk", "models": ["auto"], "tokens_day": 2_000_000},
+    ):
+        async with found.session.post(found.url + "/codes", json=body, headers=ADMIN) as answer:
+            await answer.read()
+
+
+async def first_pages(one: Page, folder: Path, ending: str) -> None:
+    """The chat as it begins, with answers, and with the reason of one."""
+    await shoot(one, "start" + ending, folder)
+    await talk(one)
+    await shoot(one, "chat" + ending, folder)
+    await one.locator(".whence").last.click()
+    await shoot(one, "why" + ending, folder)
+
+
+async def other_pages(one: Page, url: str, folder: Path, ending: str) -> None:
+    for name in ("monitoring", "routing", "usage", "jobs", "codes", "settings", "profile"):
+        await one.goto(f"{url}/{name}")
+        await one.wait_for_load_state("networkidle")
+        if name == "routing":
+            await explained(one)
+        await one.wait_for_timeout(400)
+        await shoot(one, name + ending, folder)
+        if name == "monitoring":
+            await one.locator(".rows button.row").first.click()
+            await one.locator(".attempt").first.wait_for()
+            await shoot(one, "request" + ending, folder)
+        if name == "routing":
+            for turn in range(1, 3):
+                await one.locator(".sheet").evaluate("(box) => box.scrollBy(0, box.clientHeight)")
+                await shoot(one, f"routing-{turn}{ending}", folder)
+
+
+async def pictures(folder: Path, everything: bool) -> None:
+    """The README's few, or every page wide and narrow, light and dark."""
     words = re.findall(r"\s*\S+", ANSWER)
     play = Play(openai_stream(*words), chunk=900, delay_s=0.02, before_s=0.3)
+    looks = [("", WIDE, False), ("-dark", WIDE, True), ("-narrow", NARROW, False)]
+    if everything:
+        looks.append(("-narrow-dark", NARROW, True))
     async with real_parts() as real, ReplayServer(play) as strong, chromium() as browser:
         strong.answers["/v1/models"] = b'{"data": [{"id": "large"}]}'
         async with gateway(real, strong) as found:
             await asked(found)
-            for name, size, dark in (
-                ("chat", WIDE, False),
-                ("chat-dark", WIDE, True),
-                ("chat-narrow", NARROW, False),
-            ):
+            await codes_made(found)
+            await jobs_put(found)
+            for ending, size, dark in looks:
                 async with page(browser, found.url, size, dark) as one:
-                    if name == "chat":
-                        await shoot(one, "start")
-                    await talk(one)
-                    await shoot(one, name)
-                    if name == "chat":
-                        await one.locator(".whence").last.click()
-                        await shoot(one, "why")
-            for dark in (False, True):
-                async with page(browser, found.url, WIDE, dark) as one:
-                    for name in ("monitoring",) if dark else ("monitoring", "routing", "usage"):
-                        await one.goto(f"{found.url}/{name}")
-                        await one.wait_for_load_state("networkidle")
-                        if name == "routing":
-                            await one.get_by_label("A prompt to explain").fill(HARD)
-                            await one.get_by_role("button", name="Explain").click()
-                            await one.locator(".moved").wait_for()
-                            await one.locator(".sheet").evaluate("(box) => box.scrollTo(0, 0)")
-                        await one.wait_for_timeout(800)
-                        await shoot(one, f"{name}-dark" if dark else name)
+                    await first_pages(one, folder, ending)
+                    await other_pages(one, found.url, folder, ending)
 
 
 def main() -> int:
+    """With a folder: all of them, there. Without: those that the documentation shows."""
     require_page()
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    asyncio.run(pictures())
+    if len(sys.argv) > 1:
+        folder = Path(sys.argv[1])
+        folder.mkdir(parents=True, exist_ok=True)
+        asyncio.run(pictures(folder, everything=True))
+        return 0
+    with tempfile.TemporaryDirectory() as made:
+        asyncio.run(pictures(Path(made), everything=False))
+        for name in SHOWN:
+            shutil.copy(Path(made) / name, PICTURES / name)
     return 0
 
 

@@ -46,5 +46,5 @@ async def test_the_real_model_answers_is_stopped_rated_and_explained() -> None:
             await expect(site.page.locator(".timeline .attempt")).to_have_count(1)
             await site.page.goto(site.line.url + "/routing")
             await site.page.get_by_label("A prompt to explain").fill("Prove that 1 + 1 = 2.")
-            await site.page.get_by_role("button", name="Explain").click()
+            await site.page.get_by_role("button", name="Explain", exact=True).click()
             await expect(site.page.locator(".moved .to-strong").first).to_be_visible()

@@ -125,7 +125,7 @@ function Table({
   );
   return (
     <div className="grid-box" tabIndex={0} role="region" aria-label="App codes">
-      <table className="plain">
+      <table className="plain stacked">
         <thead>
           <tr>
             <th>Name</th>
@@ -142,23 +142,23 @@ function Table({
         <tbody>
           {shown.map((code) => (
             <tr key={code.id}>
-              <td className="name-cell">
+              <td data-name="Name" className="name-cell">
                 <span className={`state ${code.revoked_at ? "bad" : "good"}`}>{code.name}</span>
                 {code.origin === "settings" && <div className="hint">from gateway.toml</div>}
               </td>
-              <td className="mono">
+              <td data-name="Code" className="mono">
                 {code.secrets.map((one) => `${one.prefix}…`).join(", ") || "–"}
               </td>
-              <td>{limitsOf(code)}</td>
-              <td className="n">
+              <td data-name="Limits">{limitsOf(code)}</td>
+              <td data-name="Today" className="n">
                 {money(code.used.day.cost)}
                 <div className="hint">{short(code.used.day.tokens)} tokens</div>
               </td>
-              <td className="n">
+              <td data-name="This month" className="n">
                 {money(code.used.month.cost)}
                 <div className="hint">{short(code.used.month.tokens)} tokens</div>
               </td>
-              <td>
+              <td data-name="Until">
                 {code.revoked_at
                   ? `revoked ${date(code.revoked_at)}`
                   : code.expires

@@ -3,7 +3,7 @@
 import { useLayoutEffect, useRef, useState } from "react";
 import { send, told } from "../api/http";
 import type { Told } from "../api/http";
-import { number, share } from "../ui/format";
+import { money, number, share } from "../ui/format";
 import { Notice } from "../ui/Notice";
 import { Figure } from "../ui/Sheet";
 
@@ -11,6 +11,7 @@ export interface CurvePoint {
   strong_share: number;
   threshold: number;
   quality: number;
+  /** Of a thousand questions, in dollars. */
   cost: number | null;
 }
 
@@ -150,7 +151,7 @@ export function Curve({ curve, route, usual, onChange }: Props) {
           max={points.length - 1}
           value={at}
           aria-label="The line between the tiers"
-          aria-valuetext={`${share(point.strong_share)} to the strong line, threshold ${number(point.threshold, 2)}, quality ${number(point.quality, 3)}`}
+          aria-valuetext={`${share(point.strong_share)} to the strong line, threshold ${number(point.threshold, 2)}, quality ${number(point.quality, 3)}${point.cost == null ? "" : `, ${money(point.cost)} a thousand questions`}`}
           onChange={(event) => {
             setDone("");
             setMoved(Number(event.target.value));
@@ -175,8 +176,8 @@ export function Curve({ curve, route, usual, onChange }: Props) {
         />
         <Figure
           name="Cost"
-          value={point.cost == null ? share(point.strong_share) : number(point.cost, 4)}
-          under={point.cost == null ? "of always strong, prices unknown" : null}
+          value={point.cost == null ? share(point.strong_share) : money(point.cost)}
+          under={costUnder(point, now, points.at(-1))}
         />
       </dl>
       {moved !== null && moved !== current && (
@@ -208,6 +209,12 @@ function useWidth(host: React.RefObject<SVGSVGElement | null>): number {
     return () => sized.disconnect();
   }, [host]);
   return width;
+}
+
+function costUnder(point: CurvePoint, now: CurvePoint, strong: CurvePoint | undefined): string {
+  if (point.cost == null) return "of always strong; its prices are unknown";
+  const others = point === now ? "" : `, now ${money(now.cost)}`;
+  return `a thousand questions${others}; always strong ${money(strong?.cost)}`;
 }
 
 function gap(value: number): string {

@@ -1,5 +1,7 @@
 /** Money by day: what was paid, before what the strong tier alone would have cost. */
-import { date, money } from "../ui/format";
+import { date, dayMonth, money } from "../ui/format";
+import { Keys } from "../ui/Chart";
+import type { Line } from "../ui/Chart";
 
 interface Day {
   day: string;
@@ -7,6 +9,10 @@ interface Day {
   always_strong?: string | null;
 }
 
+const LINES: Line[] = [
+  { name: "spent", colour: "--local" },
+  { name: "always strong", colour: "--strong" },
+];
 const WIDTH = 480;
 const HEIGHT = 130;
 const FOOT = 18;
@@ -24,9 +30,9 @@ export function Days({ days, currency }: { days: Day[]; currency: string }) {
   const tall = (value: number) =>
     Math.max(value > 0 ? 1.5 : 0, (value / highest) * (HEIGHT - FOOT - 14));
   const base = HEIGHT - FOOT;
-  return (
+  const drawing = (
     <svg
-      className="svg-chart"
+      className="svg-chart scaled"
       viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
       role="img"
       aria-label={said(shown, currency)}
@@ -62,13 +68,20 @@ export function Days({ days, currency }: { days: Day[]; currency: string }) {
             />
             {(at === 0 || at === shown.length - 1) && (
               <text x={at ? x + width : x} y={HEIGHT - 3} textAnchor={at ? "end" : "start"}>
-                {one.day.slice(5)}
+                {dayMonth(one.day)}
               </text>
             )}
           </g>
         );
       })}
     </svg>
+  );
+  if (!shown.some((one) => one.always_strong)) return drawing;
+  return (
+    <>
+      {drawing}
+      <Keys lines={LINES} />
+    </>
   );
 }
 

@@ -99,16 +99,16 @@ function Said({ found, text }: { found: Explained; text: string }) {
           <table className="plain">
             <thead>
               <tr>
-                <th>Number</th>
+                <th>What else counts</th>
                 <th className="n">Here</th>
                 <th className="n">Usually</th>
-                <th className="n">Moves the score by</th>
+                <th className="n">Moves it by</th>
               </tr>
             </thead>
             <tbody>
               {why.features.map((one, at) => (
                 <tr key={at}>
-                  <td>{(one.name ?? one.feature ?? "").replaceAll("_", " ")}</td>
+                  <td>{plain(one.name ?? one.feature ?? "")}</td>
                   <td className="n">{number(one.value, 2)}</td>
                   <td className="n">{number(one.usual, 2)}</td>
                   <td className="n">{signed(one.moves)}</td>
@@ -120,6 +120,32 @@ function Said({ found, text }: { found: Explained; text: string }) {
       )}
     </div>
   );
+}
+
+const SIGNS: Record<string, string> = {
+  digit: "digits",
+  letter: "letters",
+  space: "spaces",
+  newline: "line breaks",
+  stop: "full stops",
+  comma: "commas",
+  question: "question marks",
+  exclaim: "exclamation marks",
+  quote: "quotation marks",
+  round: "round brackets",
+  bracket: "brackets",
+  operator: "operators",
+  dollar: "dollar signs",
+  backslash: "backslashes",
+};
+
+/** words_proof -> proof words, share_digit -> share of digits, log_words -> number of words */
+function plain(name: string): string {
+  return name
+    .replace(/^words_(.+)/, "$1 words")
+    .replace(/^share_(.+)/, (_, sign: string) => `share of ${SIGNS[sign] ?? sign}`)
+    .replace(/^log_/, "number of ")
+    .replaceAll("_", " ");
 }
 
 function signed(value: number): string {

@@ -14,7 +14,7 @@ export function Histogram({ bins, threshold }: { bins: number[]; threshold: numb
   const cut = threshold ?? 0.5;
   return (
     <svg
-      className="svg-chart"
+      className="svg-chart scaled"
       viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
       role="img"
       aria-label={`Scores of ${number(all)} questions`}

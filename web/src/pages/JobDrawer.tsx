@@ -4,9 +4,10 @@ import { ask, told } from "../api/http";
 import type { Told } from "../api/http";
 import { events } from "../api/sse";
 import { Markdown } from "../chat/Markdown";
-import { Drawer, Facts } from "../ui/Drawer";
+import { Dialog } from "../ui/Dialog";
 import { dateTime, number } from "../ui/format";
 import { Notice } from "../ui/Notice";
+import { Facts } from "../ui/Sheet";
 import { useLoad } from "../ui/useLoad";
 import { COLOURS } from "./Jobs";
 import type { Job } from "./Jobs";
@@ -70,7 +71,7 @@ export function JobDrawer({
   }, [id, running, put, onChange]);
 
   return (
-    <Drawer title="Job" label="A job" onClose={onClose}>
+    <Dialog drawer title="Job" label="A job" onClose={onClose}>
       <p className="mono hint name-cell">{id}</p>
       {error && <Notice error={error} />}
       {broken && <Notice error={broken} />}
@@ -82,7 +83,7 @@ export function JobDrawer({
       <div className="prose">
         <Markdown text={job?.answer?.text ?? live.text} whole={!running} />
       </div>
-    </Drawer>
+    </Dialog>
   );
 }
 

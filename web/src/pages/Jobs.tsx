@@ -207,7 +207,7 @@ function Table({ jobs, onChange }: { jobs: Job[]; onChange: () => void }) {
     <>
       {error && <Notice error={error} />}
       <div className="grid-box" tabIndex={0} role="region" aria-label="Jobs">
-        <table className="plain">
+        <table className="plain stacked">
           <thead>
             <tr>
               <th>Status</th>
@@ -224,10 +224,10 @@ function Table({ jobs, onChange }: { jobs: Job[]; onChange: () => void }) {
           <tbody>
             {jobs.map((job) => (
               <tr key={job.id}>
-                <td>
+                <td data-name="Status">
                   <span className={`state ${COLOURS[job.status] ?? ""}`}>{job.status}</span>
                 </td>
-                <td className="asked-cell">
+                <td data-name="Question" className="asked-cell">
                   <button
                     type="button"
                     className="link"
@@ -237,10 +237,18 @@ function Table({ jobs, onChange }: { jobs: Job[]; onChange: () => void }) {
                     {job.question || job.id.slice(0, 10)}
                   </button>
                 </td>
-                <td className="name-cell">{job.answer?.target ?? job.type}</td>
-                <td className="name-cell">{job.app}</td>
-                <td>{dateTime(job.created_at)}</td>
-                <td>{dateTime(job.ended_at)}</td>
+                <td data-name="Model" className="name-cell">
+                  {job.answer?.target ?? job.type}
+                </td>
+                <td data-name="App" className="name-cell">
+                  {job.app}
+                </td>
+                <td data-name="Put in" className="when">
+                  {dateTime(job.created_at)}
+                </td>
+                <td data-name="Ended" className="when">
+                  {dateTime(job.ended_at)}
+                </td>
                 <td>
                   {(job.status === "queued" || job.status === "processing") && (
                     <div className="acts">

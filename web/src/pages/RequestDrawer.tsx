@@ -1,20 +1,21 @@
 /** One request: every fact, and its attempts on one line of time. */
 import type { Attempt, Row } from "../api/live";
-import { Drawer, Facts } from "../ui/Drawer";
+import { Dialog } from "../ui/Dialog";
 import { dateTime, ms, number } from "../ui/format";
 import { Notice } from "../ui/Notice";
+import { Facts } from "../ui/Sheet";
 import { useLoad } from "../ui/useLoad";
 import { costOf } from "./Requests";
 
 export function RequestDrawer({ id, onClose }: { id: string; onClose: () => void }) {
   const { data, error } = useLoad<Row>(`/monitoring/requests/${encodeURIComponent(id)}`);
   return (
-    <Drawer title="Request" label="A request" onClose={onClose}>
+    <Dialog drawer title="Request" label="A request" onClose={onClose}>
       <p className="mono hint name-cell">{id}</p>
       {error && <Notice error={error} />}
       {data && <Told row={data} />}
       {!data && !error && <p className="nothing">Looking it up…</p>}
-    </Drawer>
+    </Dialog>
   );
 }
 

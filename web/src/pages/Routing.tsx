@@ -242,7 +242,7 @@ function Decisions({
     return <p className="nothing">Nothing was decided yet. Ask “auto” something.</p>;
   return (
     <div className="grid-box" tabIndex={0} role="region" aria-label="Last decisions">
-      <table className="plain">
+      <table className="plain stacked">
         <thead>
           <tr>
             <th>When</th>
@@ -256,7 +256,7 @@ function Decisions({
         <tbody>
           {recent.map((one) => (
             <tr key={one.request_id} className={`tier-${one.tier}`}>
-              <td>
+              <td data-name="When">
                 <a
                   href={`/monitoring?request=${encodeURIComponent(one.request_id)}`}
                   onClick={follow}
@@ -264,11 +264,17 @@ function Decisions({
                   {dateTime(one.at)}
                 </a>
               </td>
-              <td className="tier-word">{one.tier}</td>
-              <td className="n">{number(one.score, 2)}</td>
-              <td>{one.domain ?? "–"}</td>
-              <td className="name-cell">{one.target ?? "–"}</td>
-              <td className="name-cell">
+              <td data-name="Line" className="tier-word">
+                {one.tier}
+              </td>
+              <td data-name="Score" className="n">
+                {number(one.score, 2)}
+              </td>
+              <td data-name="Domain">{one.domain ?? "–"}</td>
+              <td data-name="Target" className="name-cell">
+                {one.target ?? "–"}
+              </td>
+              <td data-name="Prompt" className="name-cell">
                 {one.prompt ? (
                   <button
                     type="button"

@@ -94,7 +94,8 @@ function options(box: HTMLElement, lines: Line[], say: (value: number) => string
         ...axis,
         grid: { stroke: colourOf(box, "--line"), width: 1 },
         space: 36,
-        size: 52,
+        // As wide as its words: the plots begin where their titles do.
+        size: (_, words) => 10 + 6.2 * Math.max(3, ...(words ?? []).map((one) => one.length)),
         values: (_, ticks) => ticks.map(say),
       },
     ],

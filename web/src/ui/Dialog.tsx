@@ -3,15 +3,17 @@ import { useEffect, useRef } from "react";
 import type { ReactNode } from "react";
 import { Close } from "./icons";
 
-export function Dialog({
-  title,
-  onClose,
-  children,
-}: {
+interface Props {
   title: string;
+  /** What it is called for who does not see it, where that is more than its title. */
+  label?: string;
+  drawer?: boolean;
   onClose: () => void;
   children: ReactNode;
-}) {
+}
+
+/** A drawer stands at the side: one thing in full. */
+export function Dialog({ title, label = title, drawer = false, onClose, children }: Props) {
   const host = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = host.current;
@@ -21,7 +23,8 @@ export function Dialog({
   return (
     <dialog
       ref={host}
-      aria-label={title}
+      className={drawer ? "drawer" : undefined}
+      aria-label={label}
       onClose={onClose}
       onClick={(event) => {
         if (event.target === host.current) onClose();
@@ -33,7 +36,7 @@ export function Dialog({
           <Close />
         </button>
       </div>
-      {children}
+      {drawer ? <div className="drawer-body">{children}</div> : children}
     </dialog>
   );
 }

@@ -70,3 +70,17 @@ export function Figure({
     </div>
   );
 }
+
+/** Names and values, as many beside each other as there is room for. */
+export function Facts({ facts }: { facts: [string, string][] }) {
+  return (
+    <dl className="facts">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

@@ -23,7 +23,8 @@ export function Window<T>({ rows, height, draw }: Props<T>) {
       asked = 0;
       const top = -box.getBoundingClientRect().top;
       const first = Math.max(0, Math.floor(top / height) - MORE);
-      const last = Math.ceil((top + innerHeight) / height) + MORE;
+      // Some are there before they are scrolled to: whoever searches the page finds the newest.
+      const last = Math.max(0, Math.ceil((top + innerHeight) / height)) + MORE;
       // In steps, so that not every pixel draws anew.
       const step = MORE / 2;
       setSeen((had) => {

@@ -106,6 +106,12 @@ export function date(when: When): string {
   );
 }
 
+/** A day, without its year; `when` is an ISO date. */
+export function dayMonth(when: string): string {
+  const options = { day: "numeric", month: "short", timeZone: "UTC" } as const;
+  return dateOf(when)?.toLocaleDateString(language, options) ?? DASH;
+}
+
 export function dateTime(when: When): string {
   return (
     dateOf(when)?.toLocaleString(language, {
