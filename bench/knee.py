@@ -70,9 +70,6 @@ class Seen:
     shed: list[float] = field(default_factory=list)
     other: int = 0
     unsent: int = 0
-    untold: int = 0
-    """503 without a time to come back."""
-
     span: float = 0.0
     """Seconds until the last answer."""
 

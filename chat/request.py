@@ -168,13 +168,3 @@ class ChatRequest:
     user: str | None = None
     extra: Mapping[str, Json] = field(default_factory=dict)
     """Fields of the caller's dialect that we do not know; sent on to the same dialect only."""
-
-    @property
-    def has_images(self) -> bool:
-        for message in self.messages:
-            for part in message.parts:
-                if isinstance(part, Image):
-                    return True
-                if isinstance(part, ToolResult) and any(isinstance(p, Image) for p in part.parts):
-                    return True
-        return False

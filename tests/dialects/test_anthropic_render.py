@@ -265,7 +265,6 @@ def test_a_whole_answer_without_usage_is_estimated() -> None:
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
-SIGNATURES = st.sampled_from([None, SIGNATURE])
 TOKENS = st.integers(0, 999)
 
 

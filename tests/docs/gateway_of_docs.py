@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from aiohttp import web
 from tests.docs.blocks import ROOT
 from tests.doors.upstreams import BASES, STREAMS, WHOLES, Said
 from tests.replay.gateway import ADMIN, Running, running, settings
+from tests.replay.server import answering
 
 SAID = Said(pieces=("Red", ", green", " and blue."))
 PROVIDERS = {
@@ -59,17 +60,8 @@ async def _answer(request: web.Request) -> web.Response:
     return web.json_response(WHOLES[kind](SAID))
 
 
-@asynccontextmanager
-async def upstream() -> AsyncGenerator[str, None]:
-    app = web.Application(client_max_size=2**26)
-    app.router.add_route("*", "/{path:.*}", _answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+def upstream() -> AbstractAsyncContextManager[str]:
+    return answering(_answer)
 
 
 def tree_of(url: str, database: Path, own: dict[str, Any]) -> dict[str, Any]:

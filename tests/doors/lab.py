@@ -31,6 +31,18 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
+ERROR_CLASSES = [
+    (400, "BadRequestError"),
+    (404, "NotFoundError"),
+    (429, "RateLimitError"),
+    # The key that was refused is ours: the caller's is good.
+    (401, "InternalServerError"),
+    (500, "InternalServerError"),
+    (503, "InternalServerError"),
+]
+"""An upstream's status -> the class that the SDKs of OpenAI and Anthropic raise."""
+
+
 class Person(BaseModel):
     """What SCHEMA says."""
 

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.doors.lab import PARAMETERS, PIXEL, Person, image_in, lab, results_in, schema_in, sdk
+from tests.doors.lab import (
+    ERROR_CLASSES,
+    PARAMETERS,
+    PIXEL,
+    Person,
+    image_in,
+    lab,
+    results_in,
+    schema_in,
+    sdk,
+)
 from tests.doors.upstreams import CALLS, HELLO, KINDS, LENGTH, OBJECT, THOUGHT, play, refusal
 from tests.replay.gateway import Running
 
@@ -106,17 +116,7 @@ async def test_a_picture(kind: str) -> None:
         assert image_in(kind, upstream.received[0].body) == PIXEL
 
 
-@pytest.mark.parametrize(
-    ("status", "name"),
-    [
-        (400, "BadRequestError"),
-        (404, "NotFoundError"),
-        (429, "RateLimitError"),
-        (401, "InternalServerError"),
-        (500, "InternalServerError"),
-        (503, "InternalServerError"),
-    ],
-)
+@pytest.mark.parametrize(("status", "name"), ERROR_CLASSES)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_class_of_an_error(kind: str, status: int, name: str) -> None:
     plays = refusal(kind, status)

@@ -10,7 +10,17 @@ import orjson
 import pytest
 
 from tests.doors import vectors
-from tests.doors.lab import PARAMETERS, PIXEL, Person, image_in, lab, results_in, schema_in, sdk
+from tests.doors.lab import (
+    ERROR_CLASSES,
+    PARAMETERS,
+    PIXEL,
+    Person,
+    image_in,
+    lab,
+    results_in,
+    schema_in,
+    sdk,
+)
 from tests.doors.upstreams import (
     CALLS,
     HELLO,
@@ -162,18 +172,7 @@ async def test_five_mebibytes_of_picture_pass(kind: str) -> None:
         assert len(image_in(kind, upstream.received[0].body)) == len(data)
 
 
-@pytest.mark.parametrize(
-    ("status", "name"),
-    [
-        (400, "BadRequestError"),
-        (404, "NotFoundError"),
-        (429, "RateLimitError"),
-        # The key that was refused is ours: the caller's is good.
-        (401, "InternalServerError"),
-        (500, "InternalServerError"),
-        (503, "InternalServerError"),
-    ],
-)
+@pytest.mark.parametrize(("status", "name"), ERROR_CLASSES)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_class_of_an_error(kind: str, status: int, name: str) -> None:
     plays = refusal(kind, status)

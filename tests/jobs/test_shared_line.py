@@ -20,6 +20,7 @@ from gateway.jobs.line_board import BoardLine, BoardLines
 from gateway.jobs.line_redis import RedisLine
 from tests.accounts.processes import gateway, gateways
 from tests.deploy.kept import children
+from tests.ports import free_port
 from tests.replay.server import Play, ReplayServer, openai_stream
 from tests.store import servers
 
@@ -298,7 +299,7 @@ async def test_a_killed_worker_frees_the_places_that_it_had(tmp_path: Path) -> N
 
 
 async def test_while_the_redis_is_gone_each_counts_alone(tmp_path: Path) -> None:
-    port = servers.free_port()
+    port = free_port()
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(ReplayServer(slow()))
         with servers.redis(tmp_path / "redis", port=port) as redis:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from tests.replay.gateway import settings
-from tests.replay.server import openai_body, openai_stream
+from tests.replay.server import answering, openai_body, openai_stream
 
 
 async def _answer(request: web.Request) -> web.Response:
@@ -30,17 +29,8 @@ async def _answer(request: web.Request) -> web.Response:
     return web.Response(body=openai_body("".join(pieces)), content_type="application/json")
 
 
-@asynccontextmanager
-async def upstream() -> AsyncGenerator[str, None]:
-    app = web.Application(client_max_size=2**26)
-    app.router.add_route("*", "/{path:.*}", _answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+def upstream() -> AbstractAsyncContextManager[str]:
+    return answering(_answer)
 
 
 def settings_with(url: str, **tree: Any) -> Any:

@@ -10,12 +10,14 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 SSE = "text/event-stream"
 
@@ -190,6 +192,20 @@ def openai_stream(*texts: str, usage: bool = True, finish: str | None = "stop") 
             frames.append(frame([], usage={**counts, "total_tokens": 3 + len(texts)}))
         frames.append(b"data: [DONE]\n\n")
     return b"".join(frames)
+
+
+@asynccontextmanager
+async def answering(handler: Handler) -> AsyncGenerator[str]:
+    """The address of a server that answers everything so."""
+    app = web.Application(client_max_size=2**26)
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 def openai_body(text: str) -> bytes:
