@@ -204,7 +204,7 @@ def build_app(
     return app
 
 
-def build_runner(app: web.Application, settings: Settings) -> web.AppRunner:
+def build_runner(app: web.Application, settings: Settings) -> Runner:
     """The production runner. Without handler_cancellation a caller who hangs up would leave his
     upstream streaming to nobody (STACK 3)."""
     runner = Runner(

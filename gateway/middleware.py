@@ -96,6 +96,8 @@ def door(
             failure = _of_http(given_up, request)
         except Exception as fault:
             failure = _of_ours(fault, request)
+        # Its frames hold it, as this one does.
+        failure.__traceback__ = None
         return error_response(failure, dialect_of(request) or OWN, request_id)
 
     return around

@@ -3,14 +3,15 @@
 A 503 on the whole way through the server costs a good part of an answer, and so over the knee
 most of the CPU would go into saying no. Here it is ready bytes behind the parser: no task, no
 handler, no row. Only whole questions at the doors of chats are answered so; a body that comes
-later, a web page's question and all other paths take the usual way, where `Pressure.check` says
-the same.
+later, a web page's question and all other paths take the usual way, where `Pressure.admit`
+says the same.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
@@ -19,10 +20,14 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
 from chat.errors import QueueFull
+from gateway.crowd import Crowd
 from gateway.engine.pressure import RETRY_S
 from gateway.middleware import GIVEN_ID, OWN, error_response
 from gateway.routes.languages import language_of
 from gateway.services import SERVICES, Services
+
+BACKLOG = 4096
+"""Connections that may wait to be taken in; the kernel has a limit of its own."""
 
 PATHS = frozenset(
     (
@@ -45,12 +50,13 @@ class Refusals:
         self._running = services.pipeline.running
         self._ready: dict[tuple[str, str], tuple[bytes, bytes]] = {}
 
-    def why(self) -> str | None:
-        """None while whoever comes may come in."""
-        return self._pressure.why(len(self._running) + 1)
+    @property
+    def asked(self) -> bool:
+        """Whether anybody may have to be turned away."""
+        return self._pressure.tight or len(self._running) >= self._pressure.max_running
 
-    def answer(self, message: RawRequestMessage, payload: StreamReader, why: str) -> bytes | None:
-        """The whole response; None for what takes the usual way."""
+    def answer(self, message: RawRequestMessage, payload: StreamReader) -> bytes | None:
+        """The whole response; None for who is let in and for what takes the usual way."""
         path = message.path.partition("?")[0]
         if (
             path not in PATHS
@@ -61,6 +67,9 @@ class Refusals:
             or "Origin" in message.headers
         ):
             return None
+        why = self._pressure.turns_away(len(self._running) + 1)
+        if why is None:
+            return None
         found = self._ready.get((path, why))
         if found is None:
             if len(self._ready) > 4 * len(PATHS):
@@ -70,7 +79,6 @@ class Refusals:
         given = message.headers.get("X-Request-Id")
         if given is None or not GIVEN_ID.fullmatch(given):
             given = f"{random.getrandbits(96):024x}"
-        self._pressure.shed += 1
         named = given.encode()
         return b"%b%b\r\nRequest-Id: %b%b" % (found[0], named, named, found[1])
 
@@ -101,23 +109,24 @@ class Turnstile(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         waiter = self._waiter
-        # Nobody waits while a question is answered, and who does not read gets no more.
-        why = None if waiter is None or self._paused else self._refusals.why()
-        if why is None or waiter is None or self._messages:
+        # Between two questions the server's task waits; before the first it may not run yet.
+        between = waiter is not None or not self._request_count
+        # Who does not read gets no more.
+        if not between or not self._refusals.asked or self._paused or self._messages:
             super().data_received(data)
             return
-        # The server's task for this connection is woken by what comes in only.
+        # It is woken for what comes in only.
         self._waiter = None
         super().data_received(data)
         self._waiter = waiter
         if len(self._messages) == 1:
             message, payload = self._messages[0]
             if isinstance(message, RawRequestMessage):
-                answer = self._refusals.answer(message, payload, why)
+                answer = self._refusals.answer(message, payload)
                 if answer is not None:
                     self._turn_away(answer)
                     return
-        if self._messages and not waiter.done():
+        if self._messages and waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def _turn_away(self, answer: bytes) -> None:
@@ -141,11 +150,33 @@ class TurnstileServer(Server):
             **beside._kwargs,
         )
         self._refusals = refusals
+        self.crowd: Crowd | None = None
 
     def __call__(self) -> RequestHandler:
+        """What speaks with the connection that the loop takes in."""
+        if self.crowd is not None:
+            self.crowd.came()
+        return self.one()
+
+    def one(self) -> Turnstile:
         return Turnstile(self, self._refusals, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     async def _make_server(self) -> Server:
         return TurnstileServer(await super()._make_server(), Refusals(self.app[SERVICES]))
+
+    async def listen(self, host: str, port: int, shared: bool = False) -> None:
+        """`shared`: several processes listen on the port, and the kernel deals out."""
+        site = web.TCPSite(self, host, port, backlog=BACKLOG, reuse_port=shared or None)
+        await site.start()
+        server = self.server
+        assert isinstance(server, TurnstileServer)
+        # uvloop's servers are no subclass of asyncio's.
+        listener = cast(asyncio.Server, site._server)
+        server.crowd = Crowd([one.fileno() for one in listener.sockets], server.one)
+
+    async def cleanup(self) -> None:
+        if isinstance(self.server, TurnstileServer) and self.server.crowd is not None:
+            self.server.crowd.close()
+        await super().cleanup()

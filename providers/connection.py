@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             raise Fault("disconnected")
-        self._parser = httptools.HttpResponseParser(self)
+        parser = self._parser = httptools.HttpResponseParser(self)
         self.headers = []
         self.chunks = []
         self._buffered = 0
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
             transport.write(request)
             while not self._started:
                 await self._wait()
-            return Answer(self, self._parser.get_status_code())
+            return Answer(self, parser.get_status_code())
         except BaseException:
             self.drop()
             raise
@@ -280,6 +280,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        # Each holds the other.
+        self._parser = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -156,7 +156,7 @@ class Pipeline:
         """The first bytes for the caller: of a stream, or the whole body."""
         asked = run.asked
         if self._pressure is not None:
-            self._pressure.check(len(self.running))
+            self._pressure.begin(len(self.running))
         self._measure(asked)
         if self._admission is not None:
             grant = self._admission.admit(asked, run.trace)

@@ -2,7 +2,12 @@
 
 Two signs: more requests run than were allowed, and the loop comes late to a timer twice running.
 The second is what overload is: work stands before the loop that it has not come to. Once is a
-neighbour's moment. A late loop sheds every request until it is on time again.
+neighbour's moment.
+
+A late loop lets in as many as it answered in the moment before, by the clock, and sheds the rest;
+a little fewer while it is late, a little more while it is on time. To shed everybody until it is
+on time, and nobody then, would make it swing between a crowd and nothing, and a crowd is dear:
+what is done for a thousand at once is not in the processor's cache any more.
 """
 
 from __future__ import annotations
@@ -19,6 +24,14 @@ LOOK_S = 0.1
 RETRY_S = 1.0
 TELL_S = 1.0
 """Between two lines of the log."""
+ON_TIME = 0.5
+"""Of the time that it may be late: so it is kept while it sheds."""
+LESS, MORE = 0.9, 1.05
+"""Of what was answered, when it is late; of the rate, when it is on time."""
+LEAST = 50.0
+"""Let in each second, whatever is seen."""
+CALM_S = 2.0
+"""When nobody was shed for so long, all are let in again."""
 
 log = logging.getLogger("pointsman.engine")
 
@@ -29,8 +42,19 @@ class Pressure:
     def __init__(self, settings: Server, clock: Callable[[], float] = time.monotonic) -> None:
         self.shed = 0
         """Requests that were turned away."""
-        self._late_s = self._late_before_s = 0.0
-        """How late the loop came to its timer the last two times."""
+        self.tight = False
+        """Not everybody is let in."""
+        self._late_s = 0.0
+        """How late the loop last came to its timer."""
+        self._rate = 0.0
+        """Requests a second that are let in while it is tight."""
+        self._room = 0.0
+        self._filled_at = 0.0
+        self._granted = self._granted_since = 0
+        """Let in and not begun yet; and let in since the last look."""
+        self._begun = self._begun_then = 0
+        self._running = self._running_then = 0
+        self._looked_at = self._shed_at = 0.0
         self._told = 0
         self._told_at = 0.0
         self._clock = clock
@@ -39,43 +63,87 @@ class Pressure:
         self.use(settings)
 
     def use(self, settings: Server) -> None:
-        self._max_running = settings.max_in_flight
+        self.max_running = settings.max_in_flight
         self._max_late_s = settings.max_lag_ms / 1000
-        self._full = f"{self._max_running} requests run already. Ask again."
+        self._full = f"{self.max_running} requests run already. Ask again."
 
     def start(self) -> None:
         """Looks at the loop it is called on, until `stop`."""
-        self._due = self._clock() + LOOK_S
+        self._looked_at = self._clock()
+        self._due = self._looked_at + LOOK_S
         self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def why(self, running: int) -> str | None:
-        """Why one more may not come in; None when he may. `running` counts him."""
-        if running > self._max_running:
-            return self._full
-        if self._late_s <= self._max_late_s:
-            return None
-        # One turn of the loop can be long: what is overdue now counts as a look.
-        if self._late_before_s > self._max_late_s or self._clock() - self._due > self._max_late_s:
-            return "This gateway is overloaded. Ask again."
-        return None
-
-    def check(self, running: int) -> None:
-        """Raises QueueFull. `running` counts the request that asks."""
-        why = self.why(running)
-        if why is not None:
+    def turns_away(self, running: int) -> str | None:
+        """Why one more is not let in, who is counted then; None lets him in. `running` counts
+        him. Asked where his question is read, before anything is done for him."""
+        why = self._full if running + self._granted > self.max_running else None
+        if self.tight and why is None:
+            why = self._by_rate()
+        if why is None:
+            self._granted += 1
+            self._granted_since += 1
+        else:
             self.shed += 1
+        return why
+
+    def admit(self, running: int) -> None:
+        """The same at a door, for who was not asked where his question was read."""
+        if self._granted:
+            return
+        if (self.tight or running > self.max_running) and (why := self.turns_away(running)):
             raise QueueFull(why, retry_after=RETRY_S)
+
+    def begin(self, running: int) -> None:
+        """A request begins; `running` counts it. Raises QueueFull for one that came by another
+        way and may not come in."""
+        self._begun += 1
+        self._running = running
+        if self._granted:
+            self._granted -= 1
+        elif running > self.max_running or self.tight:
+            why = self.turns_away(running)
+            if why is not None:
+                raise QueueFull(why, retry_after=RETRY_S)
+            self._granted -= 1
+
+    def _by_rate(self) -> str | None:
+        now = self._clock()
+        self._room += (now - self._filled_at) * self._rate
+        self._room = min(self._room, max(1.0, self._rate * self._max_late_s))
+        self._filled_at = now
+        if self._room < 1:
+            self._shed_at = now
+            return "This gateway is overloaded. Ask again."
+        self._room -= 1
+        return None
 
     def _look(self) -> None:
         now = self._clock()
-        self._late_before_s, self._late_s = self._late_s, now - self._due
+        before, late = self._late_s, now - self._due
+        self._late_s = late
+        # What was let in and never begun, such as a body that is no JSON, is forgotten.
+        self._granted, self._granted_since = min(self._granted, self._granted_since), 0
+        ended = (self._begun - self._begun_then) - (self._running - self._running_then)
+        answered = max(LEAST, LESS * ended / (now - self._looked_at))
+        self._begun_then, self._running_then, self._looked_at = self._begun, self._running, now
+        if not self.tight:
+            if min(before, late) > self._max_late_s:
+                self.tight = True
+                self._rate, self._room = answered, 0.0
+                self._filled_at = self._shed_at = now
+        elif late > ON_TIME * self._max_late_s:
+            self._rate = min(self._rate, max(answered, LESS * self._rate))
+        elif now - self._shed_at > CALM_S:
+            self.tight = False
+        elif now - self._shed_at < LOOK_S:
+            self._rate *= MORE
         self._due = now + LOOK_S
         self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
         if self.shed > self._told and now - self._told_at >= TELL_S:
-            fields = {"requests": self.shed - self._told, "late_ms": round(1000 * self._late_s)}
+            fields = {"requests": self.shed - self._told, "late_ms": round(1000 * late)}
             log.warning("callers are turned away", extra={"fields": fields})
             self._told, self._told_at = self.shed, now

@@ -119,6 +119,8 @@ class Run:
 
     def failed(self, error: GatewayError) -> None:
         self.outcome, self.failure = "failed", error
+        # The frames that it went through hold this run: only the collector would free them.
+        error.__traceback__ = None
         if self.committed is None or self.committed.outcome:
             return
         if isinstance(error, UpstreamError):

@@ -139,6 +139,8 @@ class Walk(Generic[T]):
                 if not error.fallback:
                     raise
                 self.last = last = error
+                # It is kept, and with it would be every frame that it went through.
+                error.__traceback__ = None
                 if isinstance(error, Denied) and error.upstream_status == KEY_REFUSED:
                     self._refused.add(target.provider.name)
                 trace.steps.append(Step(target.name, error.message))

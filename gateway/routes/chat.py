@@ -66,7 +66,7 @@ def serve_chat(
         if services.draining:
             raise Draining("This gateway is stopping. Ask again.", retry_after=1)
         # Before the body is read: saying no must cost next to nothing.
-        services.pressure.check(len(services.pipeline.running) + 1)
+        services.pressure.admit(len(services.pipeline.running) + 1)
         question = await read_json(request)
         if completed is not None:
             question = completed(request, question)

@@ -28,7 +28,7 @@ async def responses(request: web.Request) -> web.StreamResponse:
     services, caller = request.app[SERVICES], request[CALLER].id
     if services.draining:
         raise Draining("This gateway is stopping. Ask again.", retry_after=1)
-    services.pressure.check(len(services.pipeline.running) + 1)
+    services.pressure.admit(len(services.pipeline.running) + 1)
     question = await read_json(request)
     if isinstance(question, dict) and isinstance(question.get("input"), list):
         await _find(question["input"], services.items, caller)

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.engine.pressure import LOOK_S, Pressure
+from gateway.engine.pressure import LEAST, LOOK_S, Pressure
 from gateway.settings import Server
 from gateway.turnstile import PATHS
 from tests.doors.upstreams import HELLO, play, provider
@@ -178,33 +178,82 @@ async def test_one_late_moment_turns_nobody_away() -> None:
             assert (await gateway.complete(**QUESTION, stream=False)).status == 200
 
 
-def test_a_loop_that_is_late_twice_running_sheds_until_it_is_on_time() -> None:
-    now = 100.0
-    pressure = Pressure(Server(max_lag_ms=500), lambda: now)
-    loop = asyncio.new_event_loop()
+class Clocked:
+    """A Pressure on a clock of its own, and callers who are answered within its looks."""
 
-    async def looks() -> list[bool]:
-        nonlocal now
-        pressure.start()
-        found = []
-        for late in (0.0, 0.7, 0.0, 0.7, 0.8, 0.7, 0.0):
-            now += LOOK_S + late
-            pressure._look()
-            found.append(pressure.why(1) is not None)
-        # Late once, and the next look is overdue by more than is allowed: that is twice.
-        now += LOOK_S + 0.7
-        pressure._look()
-        found.append(pressure.why(1) is not None)
-        now += LOOK_S + 0.7
-        found.append(pressure.why(1) is not None)
-        pressure.stop()
-        return found
+    def __init__(self, max_lag_ms: float) -> None:
+        self.now = 100.0
+        self.pressure = Pressure(Server(max_lag_ms=max_lag_ms), lambda: self.now)
 
-    try:
-        assert loop.run_until_complete(looks()) == [
-            *(False, False, False, False),
-            *(True, True, False),
-            *(False, True),
-        ]
-    finally:
-        loop.close()
+    def looks(self, late: float) -> bool:
+        self.now += LOOK_S + late
+        self.pressure._look()
+        return self.pressure.tight
+
+    def ask(self, count: int, over_s: float) -> int:
+        """How many of them are let in, and answered at once."""
+        got_in = 0
+        for _ in range(count):
+            self.now += over_s / count
+            self.pressure._due += over_s / count
+            if not self.pressure.tight or self.pressure.turns_away(1) is None:
+                self.pressure.begin(0)
+                got_in += 1
+        return got_in
+
+
+@pytest.fixture
+async def clocked() -> AsyncGenerator[Clocked, None]:
+    one = Clocked(max_lag_ms=100)
+    one.pressure.start()
+    yield one
+    one.pressure.stop()
+
+
+async def test_a_loop_that_is_late_twice_running_sheds(clocked: Clocked) -> None:
+    assert [clocked.looks(late) for late in (0.0, 0.2, 0.0, 0.2, 0.3)] == [
+        *(False, False, False, False),
+        True,
+    ]
+
+
+async def test_as_many_are_let_in_as_were_answered_and_all_again_when_it_is_calm(
+    clocked: Clocked,
+) -> None:
+    assert clocked.ask(200, 0.2) == 200
+    clocked.looks(0.2)
+    assert clocked.ask(200, 0.2) == 200
+    assert clocked.looks(0.2)
+    # 200 in half a second were answered; twice as many come now.
+    seen = []
+    for _ in range(20):
+        seen.append(clocked.ask(80, 0.1))
+        clocked.looks(0.0)
+    assert 30 <= seen[0] <= 45
+    assert sorted(seen) == seen or max(seen) >= 75, "it finds out how many are possible"
+    assert clocked.pressure.shed == 20 * 80 - sum(seen)
+    # Nobody asks any more.
+    for _ in range(25):
+        clocked.looks(0.0)
+    assert not clocked.pressure.tight
+
+
+async def test_a_few_are_let_in_however_late_the_loop_is(clocked: Clocked) -> None:
+    for _ in range(10):
+        clocked.looks(1.0)
+    assert clocked.pressure.tight
+    assert clocked.ask(100, 1.0) >= LEAST - 1
+
+
+async def test_a_question_that_is_never_begun_takes_nobodys_place() -> None:
+    async with full(play("openai", HELLO, False)) as (gateway, holder):
+        connection = await raw(gateway)
+        assert (await connection.ask(head() + BODY))[0] == 503
+        holder.cancel()
+        while gateway.counted("pointsman_in_flight"):
+            await asyncio.sleep(0.01)
+        for _ in range(5):
+            assert (await connection.ask(head(length=2) + b"{]"))[0] == 400
+        await asyncio.sleep(3 * LOOK_S)
+        assert (await connection.ask(head() + BODY))[0] == 200
+        connection.close()
