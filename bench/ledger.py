@@ -25,6 +25,7 @@ from gateway.ledger import usage
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prices import Prices
 from gateway.ledger.rows import DAY_MS, rows_of
+from gateway.monitor.recorder import TOGETHER
 from gateway.settings import Ledger as LedgerSettings
 from gateway.store.database import Database
 from gateway.store.tables.ledger import ATTEMPTS, DAYS
@@ -80,8 +81,9 @@ async def cost(ledger: Ledger) -> tuple[float, float]:
     noting = whole = 0.0
     for start in range(0, REQUESTS, PER_FLUSH):
         began = time.process_time()
-        for settlement in given[start : start + PER_FLUSH]:
-            ledger.settle(settlement)
+        for place in range(start, start + PER_FLUSH, TOGETHER):
+            some = given[place : min(place + TOGETHER, start + PER_FLUSH)]
+            ledger.settled([(time.time(), settlement) for settlement in some])
         noting += time.process_time() - began
         assert await ledger.flush()
         whole += time.process_time() - began

@@ -84,18 +84,21 @@ class Usage:
 
     def merged(self, newer: Usage) -> Usage:
         """Newer figures win; what they leave out is kept."""
+        if self is UNCOUNTED:
+            return newer
+        came, went, cached = newer.input_tokens, newer.output_tokens, newer.cached_tokens
+        written, thoughts = newer.cache_write_tokens, newer.reasoning_tokens
         return Usage(
-            *(
-                old if new is None else new
-                for old, new in (
-                    (self.input_tokens, newer.input_tokens),
-                    (self.output_tokens, newer.output_tokens),
-                    (self.cached_tokens, newer.cached_tokens),
-                    (self.cache_write_tokens, newer.cache_write_tokens),
-                    (self.reasoning_tokens, newer.reasoning_tokens),
-                )
-            )
+            self.input_tokens if came is None else came,
+            self.output_tokens if went is None else went,
+            self.cached_tokens if cached is None else cached,
+            self.cache_write_tokens if written is None else written,
+            self.reasoning_tokens if thoughts is None else thoughts,
         )
+
+
+UNCOUNTED = Usage()
+"""Where nobody said anything yet; whoever counts puts another one in its place."""
 
 
 @dataclass(slots=True)

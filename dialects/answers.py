@@ -11,6 +11,8 @@ def string(value: Json) -> str:
 
 def count(value: Json) -> int | None:
     """A number of tokens; 3.0 passes, as some hosts write it so."""
-    if isinstance(value, float) and value.is_integer():
+    if value is None:
+        return None
+    if type(value) is float and value.is_integer():
         value = int(value)
     return value if type(value) is int and value >= 0 else None

@@ -13,7 +13,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 
 from chat.errors import BadRequest, GatewayError
-from chat.events import Batch, Finish, ReasoningDelta, RefusalDelta, TextDelta, Usage
+from chat.events import UNCOUNTED, Batch, Finish, ReasoningDelta, RefusalDelta, TextDelta, Usage
 from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json, Message, Role, Sampling, Text
 from chat.trace import Trace
@@ -104,7 +104,7 @@ class CompleteRenderer:
             ascii_json(request.user or ANONYMOUS),
             ascii_json(model),
         )
-        self._usage = Usage()
+        self._usage = UNCOUNTED
         self._finish: Finish | None = None
 
     def feed(self, events: Batch) -> bytes:
@@ -199,17 +199,13 @@ def _closing(finish: Finish | None, usage: Usage, trace: Trace) -> dict[str, Jso
             **({"structured": trace.structured} if trace.structured else {}),
             "fallbacks": [{"target": step.target, "reason": step.reason} for step in trace.steps],
             "milliseconds": {
-                "classifier": _rounded(trace.classifier_ms),
-                "queue": _rounded(trace.queue_ms),
-                "first_token": _rounded(trace.first_token_ms),
-                "total": _rounded(trace.total_ms),
+                "classifier": trace.classifier_ms and round(trace.classifier_ms, 2),
+                "queue": trace.queue_ms and round(trace.queue_ms, 2),
+                "first_token": trace.first_token_ms and round(trace.first_token_ms, 2),
+                "total": trace.total_ms and round(trace.total_ms, 2),
             },
         },
     }
-
-
-def _rounded(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else round(milliseconds, 2)
 
 
 def _only(body: dict[str, Json], known: frozenset[str], path: str) -> None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from chat.errors import UpstreamError
-from chat.events import Usage
+from chat.events import UNCOUNTED
 from dialects.framing import Frame
 
 
@@ -14,7 +14,7 @@ class FrameWatch(ABC):
     """A Watch. A failure behind frames that may pass waits for the next call."""
 
     def __init__(self) -> None:
-        self.usage = Usage()
+        self.usage = UNCOUNTED
         self._failure: UpstreamError | None = None
 
     def feed(self, frames: Sequence[Frame]) -> Sequence[Frame]:

@@ -7,9 +7,9 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import TYPE_CHECKING
 
 from aiohttp import web
-from redis.asyncio import Redis
 
 from gateway import slow_heads
 from gateway.accounts.accounts import Accounts
@@ -36,7 +36,7 @@ from gateway.jobs.service import Jobs, queue_for
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prices import Prices
 from gateway.ledger.rows import Ends
-from gateway.middleware import door
+from gateway.middleware import Early, door
 from gateway.monitor.access import AccessLog
 from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
@@ -68,9 +68,10 @@ from gateway.routes import (
     usage,
 )
 from gateway.routes import settings as settings_routes
-from gateway.routes.access import identify
+from gateway.routes.access import identify_by
 from gateway.routes.languages import dialect_of
 from gateway.routes.live import hub
+from gateway.routes.outgoing import mark_by
 from gateway.routes.sockets import answers
 from gateway.sealing import Sealer
 from gateway.services import SERVICES, ProviderDirectory, Services
@@ -81,7 +82,11 @@ from gateway.turnstile import Runner
 from providers import http1
 from providers import registry as providers
 
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
 LOOK_AGAIN_S = 30.0
+PAGE_METHODS = ("GET", "HEAD")
 
 
 def build_app(
@@ -102,10 +107,7 @@ def build_app(
     StoreError for a database that cannot be used.
     """
     providers.rows(settings.providers, environment)
-    app = web.Application(
-        middlewares=[door(dialect_of, identify, early)],
-        client_max_size=settings.server.body_limit,
-    )
+    app = web.Application(client_max_size=settings.server.body_limit)
     for part in (
         ai_request,
         chat,
@@ -131,6 +133,7 @@ def build_app(
     ):
         part.register(app)
     page.register(app, settings.web.dist)
+    app.middlewares.append(door(dialect_of, identify_by(app), early(app), mark_by(app)))
 
     async def parts(app: web.Application) -> AsyncGenerator[None, None]:
         client = http1.Client()
@@ -200,7 +203,6 @@ def build_app(
     app.cleanup_ctx.append(answers)
     app.cleanup_ctx.append(hub)
     app.on_shutdown.append(drain)
-    app.on_response_prepare.append(prepared)
     return app
 
 
@@ -241,7 +243,9 @@ def _services(
     registry = registry_of(settings, client, environment)
     # The directory is another one after a reload.
     metrics = Metrics(lambda provider, model: services.directory.is_known(provider, model))
-    recorder = MetricsRecorder(metrics, access)
+    recorder = MetricsRecorder(metrics)
+    if access is not None:
+        recorder.books.append(access.add)
     directory = ProviderDirectory(registry)
     prices = Prices(settings.prices)
     learned = Learned()
@@ -273,7 +277,8 @@ def _services(
     metrics.in_flight.set_function(lambda: len(pipeline.running))
     keeper = FeedbackKeeper(settings.feedback, database)
     keeper.counted = lambda value, tier: metrics.feedback.labels(value, tier).inc()
-    recorder.listeners.append(keeper.settled)
+    keeper.catch_up = recorder.write
+    recorder.books.append(keeper.settled)
     ledger = Ledger(
         database,
         settings.ledger,
@@ -281,8 +286,9 @@ def _services(
         warnings,
         prices,
         lambda route: ends_of(services.router, route),
+        catch_up=recorder.write,
     )
-    recorder.listeners.append(ledger.settle)
+    recorder.books.append(ledger.settled)
     work = Jobs(
         queue_for(settings.jobs, database, redis),
         pipeline,
@@ -327,13 +333,16 @@ def _services(
     return services
 
 
-def early(request: web.Request) -> web.StreamResponse | None:
+def early(app: web.Application) -> Early:
     """Pages and their files are anybody's; of the rest, what another site's page may not ask."""
-    return page.shown(request) or request.app[SERVICES].origins.preflight(request)
+    site = app[page.SITE]
 
+    def answer(request: web.Request) -> web.StreamResponse | None:
+        if request.method in PAGE_METHODS and (found := page.shown(site, request)) is not None:
+            return found
+        return app[SERVICES].origins.preflight(request)
 
-async def prepared(request: web.Request, response: web.StreamResponse) -> None:
-    request.app[SERVICES].origins.mark(request, response)
+    return answer
 
 
 def caller_named(accounts: Accounts, app_id: str) -> Caller | None:

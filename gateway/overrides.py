@@ -16,7 +16,6 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 from sqlalchemy import delete, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,6 +23,7 @@ from gateway.sealing import Sealer
 from gateway.settings import Route, Settings
 from gateway.store.database import Database
 from gateway.store.tables.settings import OVERRIDES
+from gateway.store.upsert import insert_into
 from providers.registry import catalog
 
 LOOK_S = 1.0
@@ -93,7 +93,7 @@ class Overrides:
 
     async def _next(self, connection: AsyncConnection, now: float, by: str) -> int:
         """The version row's lock is what makes changes wait for each other."""
-        made = (sqlite if self._database.is_sqlite else postgresql).insert(OVERRIDES)
+        made = insert_into(OVERRIDES, is_sqlite=self._database.is_sqlite)
         told = {"changed_at": now, "changed_by": by}
         counted = (
             made.values(path=VERSION, value="", secret=False, version=1, **told)

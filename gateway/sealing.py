@@ -9,12 +9,12 @@ import base64
 import os
 from functools import cached_property
 from pathlib import Path
-
-from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from typing import TYPE_CHECKING
 
 from gateway.settings import SettingsError, Store
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
 ELSEWHERE = Path("var/pointsman.key")
 """Where the key lies when the database is no file."""
@@ -31,6 +31,9 @@ class Sealer:
     @cached_property
     def _fernet(self) -> Fernet:
         """Raises SettingsError."""
+        # Its library is 7 MB, and most gateways keep no secret.
+        from cryptography.fernet import Fernet
+
         return Fernet(_key(self._settings))
 
     def seal(self, text: str) -> str:
@@ -39,6 +42,8 @@ class Sealer:
 
     def open(self, sealed: str) -> str:
         """Raises ValueError when it was sealed with another key."""
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._fernet.decrypt(sealed.encode()).decode()
         except (InvalidToken, UnicodeError):
@@ -46,6 +51,10 @@ class Sealer:
 
 
 def _key(settings: Store) -> bytes:
+    from cryptography.fernet import Fernet
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     given = settings.secret_key
     if given:
         if len(given) < SHORTEST:
@@ -67,6 +76,8 @@ def _key(settings: Store) -> bytes:
 
 def _from_file(path: Path) -> bytes:
     """The file's key; the first process makes it, whole or not at all."""
+    from cryptography.fernet import Fernet
+
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         own = path.with_name(f"{path.name}.{os.getpid()}")

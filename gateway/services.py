@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
-from redis.asyncio import Redis
 
 from gateway.accounts.accounts import Accounts
 from gateway.accounts.identity import Identity
@@ -36,6 +35,9 @@ from gateway.store.database import Database
 from providers import http1
 from providers.model_info import Abilities
 from providers.registry import Registry
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 
 class ProviderDirectory:

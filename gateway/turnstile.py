@@ -10,7 +10,6 @@ says the same.
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import Any, cast
 
 from aiohttp import web
@@ -22,7 +21,7 @@ from aiohttp.web_server import Server
 from chat.errors import QueueFull
 from gateway.crowd import Crowd
 from gateway.engine.pressure import RETRY_S
-from gateway.middleware import GIVEN_ID, OWN, error_response
+from gateway.middleware import GIVEN_ID, OWN, error_response, new_request_id
 from gateway.routes.languages import language_of
 from gateway.services import SERVICES, Services
 
@@ -78,7 +77,7 @@ class Refusals:
             found = self._ready[path, why] = _written(path, why)
         given = message.headers.get("X-Request-Id")
         if given is None or not GIVEN_ID.fullmatch(given):
-            given = f"{random.getrandbits(96):024x}"
+            given = new_request_id()
         named = given.encode()
         return b"%b%b\r\nRequest-Id: %b%b" % (found[0], named, named, found[1])
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import httptools
 
@@ -32,9 +31,8 @@ class Fault(Exception):
         self.kind: FaultKind = kind
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where to connect."""
+class Origin(NamedTuple):
+    """Where to connect. A tuple, as it is looked up for each request."""
 
     host: str
     port: int

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from chat.errors import Broken, GatewayError
 from chat.events import (
+    UNCOUNTED,
     Batch,
     Finish,
     ReasoningDelta,
@@ -66,7 +67,7 @@ class AnthropicRenderer:
         self._index = -1
         self._piece = ""
         self._call = -1
-        self._usage = Usage()
+        self._usage = UNCOUNTED
         self._characters = 0
         self._refused = False
         self._finish: Finish | None = None

@@ -8,6 +8,7 @@ from json.encoder import encode_basestring_ascii as quoted
 
 from chat.errors import GatewayError
 from chat.events import (
+    UNCOUNTED,
     Batch,
     Finish,
     ReasoningDelta,
@@ -64,7 +65,7 @@ class GeminiRenderer:
         self._thoughts = request.include_thoughts is True
         self._call: ToolCallDelta | None = None
         self._arguments: list[str] = []
-        self._usage = Usage()
+        self._usage = UNCOUNTED
         self._finish: Finish | None = None
 
     def feed(self, events: Batch) -> bytes:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from chat.errors import GatewayError
 from chat.events import (
+    UNCOUNTED,
     Batch,
     Finish,
     FinishReason,
@@ -68,7 +69,7 @@ class OllamaRenderer:
         self._calls_tail = b"]" + self._tail
         self._last = head + b'""' + shut + b',"done":true,'
         self._hides_thoughts = request.include_thoughts is False
-        self._usage = Usage()
+        self._usage = UNCOUNTED
         self._finish: Finish | None = None
         self._open: ToolCallDelta | None = None
         self._pieces: list[str] = []

@@ -17,7 +17,7 @@ from dialects.openai.errors import carries_error, error_in_band, http_error, ren
 from dialects.openai.quirks import OpenAiQuirks
 from dialects.openai.relay import OpenAiWatch, relay_body
 from dialects.openai.respond import OpenAiRenderer, render_response
-from dialects.openai.stream import OpenAiParser, as_chunk
+from dialects.openai.stream import OpenAiParser, as_delta
 
 __all__ = ["OpenAiDialect", "OpenAiQuirks"]
 
@@ -46,10 +46,14 @@ class OpenAiDialect:
     def parse_response(self, body: Json) -> Sequence[StreamEvent]:
         if not isinstance(body, dict) or carries_error(body):
             raise error_in_band(body)
-        if not isinstance(body.get("choices"), list) or not body["choices"]:
+        choices = body.get("choices")
+        if not isinstance(choices, list) or not choices:
             raise Broken("The upstream's answer has no choices.", code="malformed")
         parser = OpenAiParser(self._quirks)
-        return [*parser.chunk(as_chunk(body)), *parser.close()]
+        # Only the first choice is anybody's.
+        events = parser.chunk({**body, "choices": [as_delta(choices[0])]})
+        events += parser.close()
+        return events
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         return http_error(status, headers, body)

@@ -10,6 +10,7 @@ from json.encoder import encode_basestring_ascii as quoted
 
 from chat.errors import GatewayError
 from chat.events import (
+    UNCOUNTED,
     Batch,
     Finish,
     ReasoningDelta,
@@ -43,7 +44,7 @@ class OpenAiRenderer:
         self._end = '},"finish_reason":null}]' + tail
         self._finish_end = "}]" + tail
         self._wants_usage = usage
-        self._usage = Usage()
+        self._usage = UNCOUNTED
         self._begun = False
         self._call_is_empty = False
         self._call = -1

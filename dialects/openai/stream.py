@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from chat.events import (
+    UNCOUNTED,
     Finish,
     FinishReason,
     ReasoningDelta,
@@ -45,7 +46,7 @@ class OpenAiParser:
     def __init__(self, quirks: OpenAiQuirks) -> None:
         self._tags = ThinkTags() if quirks.think_tags else None
         self._calls = ToolCalls()
-        self._usage = Usage()
+        self._usage = UNCOUNTED
         self._reason: str | None = None
         self._stop_sequence: str | None = None
         self._started = False
@@ -211,23 +212,27 @@ def as_chunk(body: Mapping[str, Json]) -> dict[str, Json]:
     if not isinstance(choices, list):
         return chunk
     chunk["object"] = "chat.completion.chunk"
-    chunk["choices"] = [_as_delta(choice) for choice in choices]
+    chunk["choices"] = [as_delta(choice) for choice in choices]
     return chunk
 
 
-def _as_delta(choice: Json) -> Json:
-    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+def as_delta(choice: Json) -> Json:
+    """A whole answer's choice as a chunk has it."""
+    delta = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(delta, dict):
         return choice
-    delta = dict(choice["message"])
     calls = delta.get("tool_calls")
     if isinstance(calls, list):
-        delta["tool_calls"] = [
+        numbered = [
             {**call, "index": index} if isinstance(call, dict) else call
             for index, call in enumerate(calls)
         ]
-    rest = {field: value for field, value in choice.items() if field != "message"}
+        delta = {**delta, "tool_calls": numbered}
     # A whole answer is finished, also where a host forgets to say how.
-    return {**rest, "delta": delta, "finish_reason": choice.get("finish_reason") or "stop"}
+    finish = choice.get("finish_reason") or "stop"
+    told = {**choice, "delta": delta, "finish_reason": finish}
+    del told["message"]
+    return told
 
 
 def usage_of(body: Mapping[str, Json]) -> Usage:
@@ -237,29 +242,26 @@ def usage_of(body: Mapping[str, Json]) -> Usage:
         groq = body.get("x_groq")
         usage = groq.get("usage") if isinstance(groq, dict) else None
     if not isinstance(usage, dict):
-        return Usage()
-    read = _object(usage.get("prompt_tokens_details"))
-    wrote = _object(usage.get("completion_tokens_details"))
-    cached = count(read.get("cached_tokens"))
-    if cached is None:
-        cached = count(usage.get("prompt_cache_hit_tokens"))
-    tokens = Usage(
-        input_tokens=count(usage.get("prompt_tokens")),
-        output_tokens=count(usage.get("completion_tokens")),
-        cached_tokens=cached,
-        cache_write_tokens=count(read.get("cache_write_tokens")),
-        reasoning_tokens=count(wrote.get("reasoning_tokens")),
-    )
-    total = count(usage.get("total_tokens"))
-    thoughts = tokens.reasoning_tokens
-    # Some hosts leave thoughts out of completion_tokens; only their own total tells.
-    if (
-        thoughts
-        and tokens.input_tokens is not None
-        and tokens.output_tokens is not None
-        and total == tokens.input_tokens + tokens.output_tokens + thoughts
-    ):
-        tokens.output_tokens += thoughts
+        return UNCOUNTED
+    tokens = Usage(count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")))
+    read = usage.get("prompt_tokens_details")
+    if isinstance(read, dict):
+        tokens.cached_tokens = count(read.get("cached_tokens"))
+        tokens.cache_write_tokens = count(read.get("cache_write_tokens"))
+    if tokens.cached_tokens is None and "prompt_cache_hit_tokens" in usage:
+        tokens.cached_tokens = count(usage["prompt_cache_hit_tokens"])
+    wrote = usage.get("completion_tokens_details")
+    if isinstance(wrote, dict) and (thoughts := count(wrote.get("reasoning_tokens"))) is not None:
+        tokens.reasoning_tokens = thoughts
+        came, went = tokens.input_tokens, tokens.output_tokens
+        # Some hosts leave thoughts out of completion_tokens; only their own total tells.
+        if (
+            thoughts
+            and came is not None
+            and went is not None
+            and count(usage.get("total_tokens")) == came + went + thoughts
+        ):
+            tokens.output_tokens = went + thoughts
     return tokens
 
 
@@ -272,7 +274,3 @@ def _lenient(data: bytes) -> Json:
         pass
     text = json.dumps(json.loads(data), ensure_ascii=False)
     return json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
-
-
-def _object(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}

@@ -13,10 +13,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.accounts import secret
@@ -24,7 +22,11 @@ from gateway.accounts.app import App
 from gateway.accounts.codebook import Book, CodeBook
 from gateway.engine.ports import Caller
 from gateway.settings import Access, Settings, SettingsError
+from gateway.store.faults import unreachable
 from gateway.terms import SeedTerms
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 LOOK_S = 1.0
 CHANNEL = "pointsman:codes"
@@ -183,7 +185,7 @@ class Accounts:
 
     async def _listen(self, redis: Redis) -> None:
         while True:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*unreachable()):
                 async with redis.pubsub() as channel:
                     await channel.subscribe(CHANNEL)
                     while True:
@@ -210,7 +212,7 @@ async def announce(redis: Redis | None) -> None:
     """Tells every process that the codes are other ones."""
     if redis is not None:
         # Without it they find out by themselves, a second later.
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*unreachable()):
             await redis.publish(CHANNEL, b"")
 
 

@@ -14,13 +14,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts import secret
 from gateway.settings import SettingsError
 from gateway.store.database import Database
 from gateway.store.tables.codes import CODES, SECRETS, STATE
+from gateway.store.upsert import insert_into
 from gateway.terms import SeedTerms, Terms
 
 VERSION = "codes"
@@ -180,8 +180,8 @@ class CodeBook:
     @asynccontextmanager
     async def _changing(self, *, always: bool = True) -> AsyncGenerator[AsyncConnection, None]:
         """A transaction in which nobody else changes the book."""
-        build = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        first = build(STATE).values(name=VERSION, value="", version=0).on_conflict_do_nothing()
+        made = insert_into(STATE, is_sqlite=self._database.is_sqlite)
+        first = made.values(name=VERSION, value="", version=0).on_conflict_do_nothing()
         async with self._database.begin() as connection:
             await connection.execute(first)
             await _raise(connection, by=1 if always else 0)

@@ -20,6 +20,15 @@ class Identity:
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
 
+    def anybody(self, headers: Mapping[str, str]) -> bool:
+        """Who asks without a key, where none is needed: most callers of a gateway of one's own."""
+        return not (
+            self._accounts.required
+            or "Authorization" in headers
+            or "x-api-key" in headers
+            or "x-goog-api-key" in headers
+        )
+
     def identify(
         self,
         headers: Mapping[str, str],

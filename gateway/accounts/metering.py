@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import case, func, select
 
 from gateway.accounts.accounts import Accounts
@@ -16,7 +15,11 @@ from gateway.accounts.meter import DAY_S, Need
 from gateway.accounts.meters import Counts, Meters, Spent, Standing
 from gateway.accounts.meters_redis import RedisMeters
 from gateway.store.database import Database
+from gateway.store.faults import unreachable
 from gateway.store.tables.ledger import DAYS
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 log = logging.getLogger("pointsman.accounts")
 
@@ -55,7 +58,7 @@ class Metering:
         if self._far is not None:
             try:
                 await self._tell()
-            except (RedisError, OSError) as fault:
+            except unreachable() as fault:
                 log.error("the limits' Redis is gone", extra={"fields": {"error": str(fault)}})
             self._far.start()
 
@@ -68,7 +71,7 @@ class Metering:
         if self._far is not None:
             try:
                 return await self._far.standing(id_)
-            except (RedisError, OSError):
+            except unreachable():
                 return self._local.standing(id_)
         return self._local.standing(id_)
 

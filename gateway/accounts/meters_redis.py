@@ -13,11 +13,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any
-
-from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, Any
 
 from chat.errors import QueueFull
 from gateway.accounts import outcome
@@ -26,6 +22,10 @@ from gateway.accounts.meter import NOTHING, Calendar, Need
 from gateway.accounts.meters import Meters, Spent, Standing
 from gateway.accounts.outcome import Outcome
 from gateway.settings import Access
+from gateway.store.faults import redis_lost, unreachable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 SCRIPT = Path(__file__).with_name("meter.lua").read_text(encoding="utf-8")
 LEASE_S = 60.0
@@ -85,7 +85,7 @@ class RedisMeters:
         """Raises QueueFull where the settings let nobody pass without the Redis."""
         try:
             found = await self._run("admit", app, id_)
-        except (RedisError, OSError) as fault:
+        except unreachable() as fault:
             self._failed(fault)
             return await self._admit_here(app, id_)
         if found.code == outcome.OK:
@@ -97,7 +97,7 @@ class RedisMeters:
         if id_ not in self._here:
             try:
                 return await self._run("reserve", app, id_, need.money, need.most, need.likely)
-            except (RedisError, OSError) as fault:
+            except unreachable() as fault:
                 self._failed(fault)
                 found = await self._admit_here(app, id_)
                 if found.code != outcome.OK:
@@ -151,7 +151,7 @@ class RedisMeters:
             try:
                 await self._run("settle", app, id_, used.money, used.likely, resting=False)
                 break
-            except (RedisError, OSError) as fault:
+            except unreachable() as fault:
                 self._failed(fault)
                 await asyncio.sleep(REST_S * 2**turn)
         self._leases.pop(id_, None)
@@ -175,7 +175,7 @@ class RedisMeters:
         given: list[str | int] = [what, id_, int(LEASE_S * 1000), *_limits(app), *more]
         try:
             return list(await self._script(keys=_keys(app.id), args=[*given]))
-        except RedisConnectionError:
+        except redis_lost():
             # A connection that was kept may be from before a restart, and all of them then are.
             await self._redis.connection_pool.disconnect(inuse_connections=False)
             return list(await self._script(keys=_keys(app.id), args=[*given]))
@@ -240,7 +240,7 @@ class RedisMeters:
                     for id_, app in self._leases.items():
                         pipe.zadd(_keys(app.id)[1], {str(id_): ends}, xx=True)
                     await pipe.execute()
-            except (RedisError, OSError) as fault:
+            except unreachable() as fault:
                 self._failed(fault)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -11,15 +11,18 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import orjson
-from redis.asyncio import Redis
 
 from chat.trace import Trace
 from gateway.cache.shelf import Clerk, MemoryShelf, RedisShelf, Shelf
 from gateway.cache.tape import Taped, packed, unpacked, worth_keeping
 from gateway.engine.ports import Asked, Kept, Provider
 from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 PREFIX = "pointsman:answer:"
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import orjson
-from redis.asyncio import Redis
 
 from chat.request import Json
 from gateway.cache.shelf import Clerk, NearShelf, RedisShelf
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 MAX_BYTES = 32 * 2**20
 """Of all items in a process, or in all workers of a machine together; the oldest go first."""

@@ -6,10 +6,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from gateway.store.faults import unreachable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
 
 OVERHEAD = 300
 """Bytes of a kept value beside its own: its key and its place."""
@@ -83,7 +86,7 @@ class RedisShelf:
             return None
         try:
             found = await self._redis.get(self._prefix + key)
-        except (RedisError, OSError):
+        except unreachable():
             self._rests_until = self._clock() + REST_S
             return None
         return found if isinstance(found, bytes) else None
@@ -93,7 +96,7 @@ class RedisShelf:
             return
         try:
             await self._redis.set(self._prefix + key, value, px=max(1, int(seconds * 1000)))
-        except (RedisError, OSError):
+        except unreachable():
             self._rests_until = self._clock() + REST_S
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chat.events import Usage
+from chat.events import UNCOUNTED, Usage
 
 if TYPE_CHECKING:
     from dialects.base import Renderer
@@ -32,7 +32,7 @@ class Attempt:
     as the answer had been given before."""
     error: str | None = None
     """What the error said, for a person."""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=lambda: UNCOUNTED)
     seen: int = 0
     """Counts whatever the upstream said; pings and comments say nothing."""
     renderer: Renderer | None = None

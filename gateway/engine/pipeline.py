@@ -165,7 +165,8 @@ class Pipeline:
             run.slot = self._answers.look(asked, run.trace)
             if run.slot is not None and (kept := await run.slot.found()) is not None:
                 return await self._again(run, kept, ask)
-        run.trace.tell("routing")
+        if run.trace.watch is not None:
+            run.trace.tell("routing")
         plan = await self._router.plan(asked.request, run.trace, asked.body, asked.models)
         run.plan = plan
         if plan.resume and asked.request.stream and resume.can_be_told_on(asked.request):

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from chat.errors import Draining, GatewayError, Timeout, UpstreamError
-from chat.events import Usage
+from chat.events import UNCOUNTED
 from chat.trace import Trace
 from dialects.base import Renderer
 from gateway.engine.attempt import Attempt
@@ -244,7 +244,7 @@ class Run:
         self.pipeline.running.discard(self)
         trace, asked, attempts = self.trace, self.asked, self.attempts
         told = self.committed or (attempts[-1] if attempts else None)
-        usage = Usage() if told is None else told.usage
+        usage = UNCOUNTED if told is None else told.usage
         for attempt in self.before:
             usage = added(attempt.usage, usage)
         trace.total_ms = (self.clock() - self.began) * 1000

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TypeGuard
 
 from chat.errors import Broken, UpstreamError
-from chat.events import Batch, Finish, Start, Usage
+from chat.events import UNCOUNTED, Batch, Finish, Start, Usage
 from chat.fold import Folder
 from chat.request import Json
 from chat.trace import Trace
@@ -139,7 +139,7 @@ async def translated(
 ) -> AsyncGenerator[bytes, None]:
     """Events -> the caller's frames. `closing` gives the trace for the last ones. Frames that
     only open an answer wait for the first one that says something. `story` keeps what was told."""
-    usage = Usage()
+    usage = UNCOUNTED
     finished = False
     opening = True
     held = b""

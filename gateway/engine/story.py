@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chat.events import (
+    UNCOUNTED,
     Batch,
     Finish,
     ReasoningDelta,
@@ -19,7 +20,7 @@ class Story:
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._open = True
-        self.usage = Usage()
+        self.usage = UNCOUNTED
         """Of the attempts before the one that runs."""
 
     def add(self, batch: Batch) -> None:

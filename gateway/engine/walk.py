@@ -131,7 +131,8 @@ class Walk(Generic[T]):
             trace.model = target.model
             attempt = Attempt(target, self.now, probe, hedge)
             self._attempts.append(attempt)
-            trace.tell("asking", target=target.name, attempt=len(self._attempts))
+            if trace.watch is not None:
+                trace.tell("asking", target=target.name, attempt=len(self._attempts))
             try:
                 first = await (self._in_time(attempt) if self._stream else self._asked(attempt))
             except UpstreamError as error:

@@ -64,6 +64,8 @@ class FeedbackKeeper:
         self.settings = settings
         self.counted: Callable[[str, str], None] = lambda value, tier: None
         """Told of each word: its value and the tier that had answered."""
+        self.catch_up: Callable[[], None] = lambda: None
+        """Called before something is looked for: the recorder writes what it has."""
         self._database = database
         self._known = known
         self._now = now
@@ -82,14 +84,19 @@ class FeedbackKeeper:
             await asyncio.gather(self._writing, return_exceptions=True)
         await self.flush()
 
-    def settled(self, settlement: Settlement) -> None:
-        """On the loop, for each request."""
-        trace, recent = settlement.trace, self._recent
-        recent[trace.request_id] = (settlement.caller.id, trace.tier or "")
-        if len(recent) > REMEMBERED:
+    def settled(self, some: Sequence[tuple[float, Settlement]]) -> None:
+        """One of the recorder's books."""
+        recent, capture = self._recent, self.settings.capture
+        for _, settlement in some:
+            trace = settlement.trace
+            recent[trace.request_id] = (settlement.caller.id, trace.tier or "")
+            if capture and settlement.outcome == "finished" and trace.tier is not None:
+                self._keep(settlement)
+        while len(recent) > REMEMBERED:
             recent.popitem(last=False)
-        if not self.settings.capture or settlement.outcome != "finished" or trace.tier is None:
-            return
+
+    def _keep(self, settlement: Settlement) -> None:
+        trace = settlement.trace
         if settlement.request is None or len(self._waiting) >= MAX_WAITING:
             return
         if self._toss() >= self.settings.capture_share:
@@ -112,6 +119,7 @@ class FeedbackKeeper:
         )
 
     async def flush(self) -> None:
+        self.catch_up()
         rows, self._waiting = self._waiting, []
         if not rows:
             return
@@ -150,6 +158,7 @@ class FeedbackKeeper:
 
     async def prompts(self, request_ids: Sequence[str]) -> dict[str, str]:
         """The kept ones of these requests, by id; none where nothing is kept."""
+        self.catch_up()
         if not self.settings.capture or not request_ids:
             return {}
         waiting = {row["request_id"]: row["prompt"] for row in self._waiting}
@@ -222,6 +231,7 @@ class FeedbackKeeper:
             start += PAGE
 
     async def _owner(self, request_id: str) -> tuple[str | None, str]:
+        self.catch_up()
         recent = self._recent.get(request_id)
         if recent is not None:
             return recent

@@ -6,19 +6,19 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, Any
 
 from gateway.jobs.line import NOW, SAMPLES, SEEN_S, LineGoneError, Room, Ticket
+from gateway.store.faults import unreachable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 SCRIPT = Path(__file__).with_name("line.lua").read_text(encoding="utf-8")
 LEASE_S = 20.0
 """After that a dead process's answers run no more."""
 RENEW_S = 5.0
 CLOSE_S = 2.0
-GONE = (RedisError, OSError)
 
 
 class RedisLine:
@@ -52,7 +52,7 @@ class RedisLine:
     async def took(self, route: str) -> list[float]:
         try:
             found = await self._redis.lrange(_prefix(route) + "took", 0, SAMPLES - 1)
-        except GONE as fault:
+        except unreachable() as fault:
             raise LineGoneError from fault
         return [float(one) for one in found]
 
@@ -97,7 +97,7 @@ class RedisLine:
     async def _do(self, op: str, route: str, *given: str | float) -> Any:
         try:
             return await self._script(keys=[_prefix(route)], args=[op, *given])
-        except GONE as fault:
+        except unreachable() as fault:
             raise LineGoneError from fault
 
 

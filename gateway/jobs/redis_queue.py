@@ -8,10 +8,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import orjson
-from redis.asyncio import Redis
 
 from gateway.jobs.job import Event, Held, Job, NewJob, Search, Stats, Status
 from gateway.jobs.queue import (
@@ -22,6 +21,9 @@ from gateway.jobs.queue import (
     KeyReusedError,
 )
 from gateway.jobs.sql_sweep import WORN
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 SCRIPT = Path(__file__).with_name("queue.lua").read_text(encoding="utf-8")
 PREFIX = "pointsman:{jobs}:"

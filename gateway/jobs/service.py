@@ -9,10 +9,9 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
-from redis.asyncio import Redis
 
 from chat.errors import BadRequest, NotFound, QueueFull
 from chat.request import ChatRequest, Json
@@ -30,6 +29,9 @@ from gateway.jobs.sql import SqlQueue
 from gateway.jobs.workers import CallerOf, Seen, Workers
 from gateway.settings import Jobs as JobSettings
 from gateway.store.database import Database
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 LEARN_S = 2.0
 """Between two looks at how long answers take."""

@@ -20,6 +20,7 @@ EndsOf = Callable[[str], Ends]
 """By the route's name."""
 
 DAY_MS = 86_400_000
+NOBODY = (None, None)
 MOST_TOKENS = 2**53
 """More is nonsense of an upstream, and would not fit."""
 NOT_BILLED = frozenset(("upstream_refused", "rate_limited", "bad_request", "upstream_auth"))
@@ -32,6 +33,10 @@ def rows_of(settlement: Settlement, prices: Prices, ends: EndsOf, at: int) -> li
     trace = settlement.trace
     if not attempts:
         return [_alone(settlement, prices, ends, at)] if trace.provider else []
+    if len(attempts) == 1:
+        only = attempts[0]
+        answered = settlement.outcome == only.outcome == "finished"
+        return [_of_attempt(settlement, 1, only, answered, prices, ends, at)]
     answer = None
     if settlement.outcome == "finished":
         answer = next((one for one in reversed(attempts) if one.outcome == "finished"), None)
@@ -51,13 +56,16 @@ def _of_attempt(
     at: int,
 ) -> Row:
     usage, target, began = attempt.usage, attempt.target, attempt.began
+    trace = settlement.trace
     outcome = attempt.outcome
     error = None
     if outcome not in ("finished", "cancelled"):
         # One that was still running when its request ended was cut off with it.
         outcome, error = ("failed", outcome) if outcome else ("cancelled", None)
     price = prices.of(target.provider.name, target.model)
-    told, usage = usage, _estimated(settlement, attempt)
+    told = usage
+    if outcome != "finished":
+        usage = _estimated(settlement, attempt)
     cost = _cost(price, usage)
     if cost is None and error in NOT_BILLED and attempt.first_at is None:
         cost = 0
@@ -75,7 +83,9 @@ def _of_attempt(
         price=price,
         cost=cost,
         saved=None,
-        others=_others(settlement, usage, prices, ends) if answered else (None, None),
+        others=_others(settlement, usage, prices, ends)
+        if answered and trace.tier is not None
+        else NOBODY,
         first_ms=None if attempt.first_at is None else (attempt.first_at - began) * 1000,
         total_ms=None if attempt.ended is None else (attempt.ended - began) * 1000,
         estimated=usage is not told,
@@ -87,7 +97,7 @@ def _estimated(settlement: Settlement, attempt: Attempt) -> Usage:
     by its length, a token for each piece that came."""
     usage = attempt.usage
     known = usage.input_tokens is not None and usage.output_tokens is not None
-    if known or attempt.first_at is None or attempt.outcome == "finished":
+    if known or attempt.first_at is None:
         return usage
     came, went = usage.input_tokens, usage.output_tokens
     if came is None and settlement.request is not None:
@@ -117,7 +127,7 @@ def _alone(settlement: Settlement, prices: Prices, ends: EndsOf, at: int) -> Row
         price=price,
         cost=0 if hit else worth,
         saved=worth if hit else None,
-        others=(None, None),
+        others=NOBODY,
         first_ms=trace.first_token_ms,
         total_ms=trace.total_ms,
     )
@@ -154,18 +164,19 @@ def _row(
         _text(caller.name, 200),
         settlement.door,
         _text(trace.route, 100),
-        _text(trace.tier or "", 40),
+        "" if trace.tier is None else _text(trace.tier, 40),
         provider,
         _text(model, 200),
         outcome,
         error,
         hedge,
         trace.cache == "hit",
-        _count(usage.input_tokens),
-        _count(usage.cached_tokens),
-        _count(usage.cache_write_tokens),
-        _count(usage.reasoning_tokens),
-        _count(usage.output_tokens),
+        # Most upstreams count but two of them: no call is made for what is not there.
+        usage.input_tokens and _count(usage.input_tokens),
+        usage.cached_tokens and _count(usage.cached_tokens),
+        usage.cache_write_tokens and _count(usage.cache_write_tokens),
+        usage.reasoning_tokens and _count(usage.reasoning_tokens),
+        usage.output_tokens and _count(usage.output_tokens),
         cost,
         price.date if price is not None else None,
         saved,
@@ -184,8 +195,6 @@ def _others(
     settlement: Settlement, usage: Usage, prices: Prices, ends: EndsOf
 ) -> tuple[int | None, int | None]:
     """What the same tokens would have cost at either end of the route."""
-    if settlement.trace.tier is None:
-        return None, None
     local, strong = ends(settlement.trace.route)
     return (
         None if local is None else _cost(prices.of(*local), usage),

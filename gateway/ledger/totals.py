@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, case, delete, func, select, true
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Insert, case, delete, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.database import Database, StoreError
 from gateway.store.tables.ledger import ATTEMPTS, DAYS
+from gateway.store.upsert import insert_into
 
 KEYS = tuple(column.name for column in DAYS.primary_key)
 SUMS = tuple(column.name for column in DAYS.columns if column.name not in KEYS)
@@ -61,7 +61,7 @@ _EXPRESSIONS: dict[str, ColumnElement[Any]] = {
 }
 
 
-def folded(dialect: str, where: ColumnElement[bool]) -> Executable:
+def folded(dialect: str, where: ColumnElement[bool]) -> Insert:
     """Adds the rows that `where` selects to the totals."""
     keys = [_A[name] for name in KEYS]
     rows = (
@@ -71,9 +71,9 @@ def folded(dialect: str, where: ColumnElement[bool]) -> Executable:
         # Two processes that add to the same days take their locks in the same order.
         .order_by(*keys)
     )
-    insert = (sqlite if dialect == "sqlite" else postgresql).insert(DAYS)
+    insert = insert_into(DAYS, is_sqlite=dialect == "sqlite")
     statement = insert.from_select([*KEYS, *SUMS], rows)
-    upsert: Executable = statement.on_conflict_do_update(
+    upsert: Insert = statement.on_conflict_do_update(
         index_elements=list(KEYS),
         set_={name: DAYS.c[name] + statement.excluded[name] for name in SUMS},
     )

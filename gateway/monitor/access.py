@@ -8,9 +8,8 @@ answers are not written.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.engine.ports import Settlement
 
@@ -24,18 +23,17 @@ Writer = Callable[[list[tuple[float, Settlement]]], None]
 class AccessLog:
     """`write` is called in a thread with what came since the last time, oldest first."""
 
-    def __init__(self, write: Writer, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, write: Writer) -> None:
         self._write = write
-        self._now = now
         # A deque's append and popleft are atomic: no line is lost between two threads.
         self._waiting: deque[tuple[float, Settlement]] = deque()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
 
-    def add(self, settlement: Settlement) -> None:
+    def add(self, settled: Sequence[tuple[float, Settlement]]) -> None:
         if len(self._waiting) < MAX_WAITING:
-            self._waiting.append((self._now(), settlement))
+            self._waiting.extend(settled)
 
     def stop(self) -> None:
         """Writes what is left."""

@@ -20,6 +20,7 @@ from gateway.monitor.row import row_of
 from gateway.monitor.window import (
     WINDOW_S,
     Seen,
+    Tally,
     Window,
     bin_of,
     percentile,
@@ -54,8 +55,14 @@ class Sources:
 
 
 class Hub:
-    def __init__(self, sources: Sources, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        now: Callable[[], float] = time.time,
+        catch_up: Callable[[], None] = lambda: None,
+    ) -> None:
         self._sources = sources
+        self._catch_up = catch_up
         self._now = now
         self._waiting: deque[tuple[float, Settlement]] = deque(maxlen=WAITING)
         self.rows: deque[tuple[int, dict[str, Json]]] = deque(maxlen=ROWS)
@@ -74,9 +81,9 @@ class Hub:
         self.fresh: deque[dict[str, Json]] = deque(maxlen=ROWS)
         """Rows of this process that other processes were not told yet."""
 
-    def settled(self, settlement: Settlement) -> None:
-        """One of the recorder's listeners."""
-        self._waiting.append((self._now(), settlement))
+    def settled(self, some: Sequence[tuple[float, Settlement]]) -> None:
+        """One of the recorder's books."""
+        self._waiting.extend(some)
 
     async def run(self) -> None:
         """Ticks until cancelled."""
@@ -86,16 +93,22 @@ class Hub:
 
     async def count(self) -> None:
         """One tick."""
+        self._catch_up()
         count = len(self._waiting)
+        # One sum for each caller and second, which is then added to the windows: that is cheaper
+        # than to add each request to all of them.
+        sums: dict[tuple[str, int], Tally] = {}
         for turn in range(count):
             at, settlement = self._waiting.popleft()
-            self._count(at, settlement)
+            self._count(sums, at, settlement)
             if count - turn <= MOST_ROWS:
                 row = row_of(at, settlement, self._sources.cost(settlement))
                 self.fresh.append(row)
                 self._show(row)
             if turn % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
+        for (caller, _), tally in sums.items():
+            self._sum(caller, tally)
         self.tick += 1
         self._states.clear()
         async with self._ticked:
@@ -104,16 +117,24 @@ class Hub:
     def add(self, row: dict[str, Json]) -> None:
         """A row of another process."""
         self._show(row)
-        self._sum(seen_of_row(row), row["caller_id"], row["score"], row["route"], row["tier"])
+        seen = seen_of_row(row)
+        tally = Tally(seen.at)
+        tally.add(seen)
+        self._sum(row["caller_id"], tally)
+        self._decided(row["score"], row["route"], row["tier"])
 
     def _show(self, row: dict[str, Json]) -> None:
         self.number += 1
         self.rows.append((self.number, row))
 
-    def _count(self, at: float, settlement: Settlement) -> None:
-        trace, usage = settlement.trace, settlement.usage
+    def _count(self, sums: dict[tuple[str, int], Tally], at: float, settlement: Settlement) -> None:
+        trace, usage, second = settlement.trace, settlement.usage, int(at)
+        key = (settlement.caller.id, second)
+        tally = sums.get(key)
+        if tally is None:
+            tally = sums[key] = Tally(second)
         seen = Seen(
-            int(at),
+            second,
             settlement.outcome == "failed",
             settlement.outcome == "cancelled",
             usage.input_tokens or 0,
@@ -123,13 +144,15 @@ class Hub:
             (trace.tier or trace.route) if trace.route else "",
             trace.target,
         )
-        self._sum(seen, settlement.caller.id, trace.score, trace.route, trace.tier)
+        tally.add(seen)
+        if trace.tier is not None or trace.score is not None:
+            self._decided(trace.score, trace.route, trace.tier)
 
-    def _sum(
-        self, seen: Seen, caller: str, score: float | None, route: str, tier: str | None
-    ) -> None:
-        self._all.add(seen)
-        self._of(caller).add(seen)
+    def _sum(self, caller: str, tally: Tally) -> None:
+        self._all.add(tally)
+        self._of(caller).add(tally)
+
+    def _decided(self, score: float | None, route: str, tier: str | None) -> None:
         if score is not None:
             self.scores[min(int(score * BINS), BINS - 1)] += 1
         if tier is not None:

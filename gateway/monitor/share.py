@@ -9,12 +9,15 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import orjson
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from gateway.monitor.hub import TICK_S, Hub
+from gateway.store.faults import unreachable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 CHANNEL = "pointsman:live"
 MOST_ROWS = 500
@@ -38,7 +41,7 @@ class Share:
         while True:
             try:
                 await work()
-            except (RedisError, OSError) as fault:
+            except unreachable() as fault:
                 log.warning("live feed not shared", extra={"fields": {"error": str(fault)}})
             await asyncio.sleep(AGAIN_S)
 

@@ -101,7 +101,12 @@ class Tally:
         self.total.update(other.total)
         self.tiers.update(other.tiers)
         for name, target in other.targets.items():
-            self.targets.setdefault(name, TargetTally()).merge(target)
+            mine = self.targets.get(name)
+            if mine is None:
+                if len(self.targets) >= self.most_targets:
+                    return
+                mine = self.targets[name] = TargetTally()
+            mine.merge(target)
 
 
 @dataclass(slots=True)
@@ -121,14 +126,6 @@ class Point:
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
         self.first.update(other.first)
-
-    def add(self, seen: Seen) -> None:
-        self.requests += 1
-        self.errors += seen.failed
-        self.input_tokens += seen.input_tokens
-        self.output_tokens += seen.output_tokens
-        if seen.first is not None:
-            self.first[seen.first] += 1
 
 
 @dataclass(slots=True)
@@ -154,25 +151,24 @@ class Window:
         self._seconds: deque[Tally] = deque()
         self._points: deque[Point] = deque(maxlen=POINTS)
 
-    def add(self, seen: Seen) -> None:
-        self.requests += 1
-        self.errors += seen.failed
-        self.cancelled += seen.cancelled
-        self.input_tokens += seen.input_tokens
-        self.output_tokens += seen.output_tokens
-        seconds, at = self._seconds, seen.at
-        if seconds and seconds[-1].at == at:
-            seconds[-1].add(seen)
-            return
+    def add(self, tally: Tally) -> None:
+        """What ended in one second, or in a part of it."""
+        self.requests += tally.requests
+        self.errors += tally.errors
+        self.cancelled += tally.cancelled
+        self.input_tokens += tally.input_tokens
+        self.output_tokens += tally.output_tokens
+        seconds, at = self._seconds, tally.at
         if seconds and seconds[-1].at > at:
             # Of another process, and late: its second is closed.
-            min(seconds, key=lambda tally: abs(tally.at - at)).add(seen)
-            self._point(at).add(seen)
+            min(seconds, key=lambda one: abs(one.at - at)).merge(tally)
+            self._point(at).merge(tally)
             return
-        self._close()
-        seconds.append(Tally(at, most_targets=self._most_targets))
-        seconds[-1].add(seen)
-        self._forget(at)
+        if not seconds or seconds[-1].at < at:
+            self._close()
+            seconds.append(Tally(at, most_targets=self._most_targets))
+            self._forget(at)
+        seconds[-1].merge(tally)
 
     def _close(self) -> None:
         """The second that ends goes into its point: one sum instead of two for each request."""

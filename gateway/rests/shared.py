@@ -13,15 +13,17 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable
-
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING
 
 from chat.errors import UpstreamError
 from gateway.engine.cooldown import Change, CooldownTable
 from gateway.engine.ports import Rest
 from gateway.rests.words import read, written
 from gateway.settings import Cooldown
+from gateway.store.faults import unreachable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 log = logging.getLogger("pointsman.rests")
 
@@ -35,7 +37,6 @@ CLAIM_S = 0.25
 """How long a probe waits for the others' consent."""
 RECONNECT_S = 1.0
 MAX_UNTOLD = 1000
-LOST = (RedisError, OSError, TimeoutError)
 
 # Deletes a probe's key only where it is still ours.
 RELEASE = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end return 0"
@@ -65,7 +66,7 @@ class SharedRests:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(*LOST):
+        with contextlib.suppress(*unreachable()):
             async with asyncio.timeout(CLAIM_S):
                 for target in list(self._claims):
                     await self._free(target)
@@ -109,7 +110,7 @@ class SharedRests:
         try:
             async with asyncio.timeout(CLAIM_S):
                 ours = await self._redis.set(PROBE + target, self._me, nx=True, px=PROBE_MS)
-        except LOST:
+        except unreachable():
             return ticket
         except BaseException:
             self.left(target, ticket)
@@ -141,7 +142,7 @@ class SharedRests:
                     await self._free(word)
                 else:
                     await self._told(word)
-            except LOST as fault:
+            except unreachable() as fault:
                 log.warning("rests not told", extra={"fields": {"error": str(fault)}})
 
     async def _told(self, change: Change) -> None:
@@ -161,7 +162,7 @@ class SharedRests:
         """Probes that last longer than the key."""
         while True:
             await asyncio.sleep(RENEW_S)
-            with contextlib.suppress(*LOST):
+            with contextlib.suppress(*unreachable()):
                 for target in list(self._claims):
                     await self._redis.set(PROBE + target, self._me, xx=True, px=PROBE_MS)
 
@@ -178,7 +179,7 @@ class SharedRests:
                         )
                         if message is not None:
                             self._heard(message["data"])
-            except LOST as fault:
+            except unreachable() as fault:
                 if self.connected:
                     log.warning("rests are not shared", extra={"fields": {"error": str(fault)}})
                 self.connected = False

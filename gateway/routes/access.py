@@ -9,8 +9,8 @@ from aiohttp import web
 from chat.errors import NotAllowed, NotIdentified
 from gateway.accounts import secret
 from gateway.accounts.identity import CHALLENGE, key_in
-from gateway.engine.ports import Caller
-from gateway.middleware import CALLER
+from gateway.engine.ports import OPEN, Caller
+from gateway.middleware import CALLER, Identify
 from gateway.services import SERVICES
 
 PUBLIC = frozenset(
@@ -30,22 +30,28 @@ KEY_IN_URL = ("/v1/models/", "/v1beta/", "/v1alpha/")
 """Gemini's clients may write ?key= there."""
 
 
-def identify(request: web.Request) -> Caller:
-    """Raises NotIdentified."""
-    path = request.path
-    if path.startswith("//"):
-        path = "/" + path.lstrip("/")
-    in_url = ""
-    if request.query_string and path.startswith(KEY_IN_URL):
-        in_url = request.query.get("key", "")
-    services = request.app[SERVICES]
-    return services.identity.identify(
-        request.headers,
-        in_url,
-        public=is_public(request.method, path)
-        or (services.settings.access.open_lists and is_list(request.method, path)),
-        optional=path.startswith(NAMES_ITSELF),
-    )
+def identify_by(app: web.Application) -> Identify:
+    def identify(request: web.Request) -> Caller:
+        """Raises NotIdentified."""
+        services = app[SERVICES]
+        identity = services.identity
+        if "?" not in request.raw_path and identity.anybody(request.headers):
+            return OPEN
+        path = request.path
+        if path.startswith("//"):
+            path = "/" + path.lstrip("/")
+        in_url = ""
+        if request.query_string and path.startswith(KEY_IN_URL):
+            in_url = request.query.get("key", "")
+        return identity.identify(
+            request.headers,
+            in_url,
+            public=is_public(request.method, path)
+            or (services.settings.access.open_lists and is_list(request.method, path)),
+            optional=path.startswith(NAMES_ITSELF),
+        )
+
+    return identify
 
 
 def is_public(method: str, path: str) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 from aiohttp import web
 
 from gateway.accounts.limits import Ticket
-from gateway.middleware import CALLER, GRANT
+from gateway.middleware import CALLER
 from gateway.services import SERVICES
+
+GRANT = web.RequestKey("grant", Ticket)
 
 
 async def admitted(request: web.Request, *, anthropic: bool = False) -> Ticket | None:
@@ -21,3 +23,9 @@ async def admitted(request: web.Request, *, anthropic: bool = False) -> Ticket |
     if ticket is not None:
         request[GRANT] = ticket
     return ticket
+
+
+def limits_of(request: web.Request) -> Mapping[str, str]:
+    """The headers that tell an admitted caller what is left."""
+    ticket = request.get(GRANT)
+    return {} if ticket is None else ticket.headers

@@ -76,7 +76,7 @@ def serve_chat(
                 return web.Response(body=orjson.dumps(reply), content_type="application/json")
         behind = fallbacks_in(question) if dialect.name == "openai" else ()
         asked = Asked(dialect, dialect.parse_request(question), question, behind)
-        return await answered(request, asked, Trace(request[REQUEST_ID]))
+        return await answered(services, request, asked, Trace(request[REQUEST_ID]))
 
     return handler
 
@@ -96,12 +96,12 @@ def fallbacks_in(body: Json) -> tuple[str, ...]:
 
 
 async def answered(
-    request: web.Request, asked: Asked, trace: Trace, before: bytes = b""
+    services: Services, request: web.Request, asked: Asked, trace: Trace, before: bytes = b""
 ) -> web.StreamResponse:
     """The pipeline's answer. `before` stands in front of a stream. Raises GatewayError only
     before the first bytes are sent."""
     asked.caller = request[CALLER]
-    pipeline = request.app[SERVICES].pipeline
+    pipeline = services.pipeline
     write_s = pipeline.walker.settings.write_s
     if not asked.request.stream:
         body = await pipeline.whole(asked, trace)

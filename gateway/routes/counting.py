@@ -14,7 +14,7 @@ from dialects import reading
 from dialects.anthropic import AnthropicDialect
 from dialects.gemini import GeminiDialect
 from gateway.engine.estimate import estimate
-from gateway.routes.admitted import admitted
+from gateway.routes.admitted import admitted, limits_of
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import target_of
 from gateway.services import SERVICES
@@ -59,5 +59,5 @@ async def _counted(request: web.Request, question: ChatRequest, field: str) -> w
     return web.Response(
         body=orjson.dumps(counted),
         content_type="application/json",
-        headers={"X-Pointsman-Estimate": "true"},
+        headers={"X-Pointsman-Estimate": "true", **limits_of(request)},
     )

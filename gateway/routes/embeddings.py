@@ -21,7 +21,7 @@ from gateway.engine.attempt import Attempt
 from gateway.engine.ports import Settlement
 from gateway.engine.routing import Plan
 from gateway.middleware import CALLER, REQUEST_ID
-from gateway.routes.admitted import admitted
+from gateway.routes.admitted import admitted, limits_of
 from gateway.routes.bodies import read_json
 from gateway.routes.listing import target_of
 from gateway.services import SERVICES
@@ -53,6 +53,7 @@ async def openai(request: web.Request) -> web.Response:
     answer = await _embedded(request, asked, "openai-embeddings")
     tokens = answer.input_tokens or 0
     return _json(
+        request,
         {
             "object": "list",
             "data": [
@@ -65,7 +66,7 @@ async def openai(request: web.Request) -> web.Response:
             ],
             "model": asked.model,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
+        },
     )
 
 
@@ -87,7 +88,7 @@ async def ollama(request: web.Request) -> web.Response:
     }
     if answer.input_tokens is not None:
         told["prompt_eval_count"] = answer.input_tokens
-    return _json(told)
+    return _json(request, told)
 
 
 async def ollama_single(request: web.Request) -> web.Response:
@@ -98,13 +99,13 @@ async def ollama_single(request: web.Request) -> web.Response:
         reading.bad("prompt", "must not be empty.")
     asked = EmbeddingRequest(reading.text(body, "model"), (prompt,))
     answer = await _embedded(request, asked, "ollama-embed")
-    return _json({"embedding": answer.vectors[0]})
+    return _json(request, {"embedding": answer.vectors[0]})
 
 
 async def gemini(request: web.Request, model: str) -> web.Response:
     body = camel(reading.body_object(await read_json(request)))
     answer = await _embedded(request, _gemini_request(model, (("", body),)), "gemini-embed")
-    return _json({"embedding": {"values": answer.vectors[0]}})
+    return _json(request, {"embedding": {"values": answer.vectors[0]}})
 
 
 async def gemini_batch(request: web.Request, model: str) -> web.Response:
@@ -113,7 +114,7 @@ async def gemini_batch(request: web.Request, model: str) -> web.Response:
     if not questions:
         reading.bad("requests", "must not be empty.")
     answer = await _embedded(request, _gemini_request(model, questions), "gemini-embed")
-    return _json({"embeddings": [{"values": vector} for vector in answer.vectors]})
+    return _json(request, {"embeddings": [{"values": vector} for vector in answer.vectors]})
 
 
 async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) -> Embeddings:
@@ -246,5 +247,7 @@ def _base64(vector: Sequence[float]) -> str:
     return b64encode(packed.tobytes()).decode()
 
 
-def _json(body: Json) -> web.Response:
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+def _json(request: web.Request, body: Json) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(body), content_type="application/json", headers=limits_of(request)
+    )

@@ -33,11 +33,12 @@ async def complete(request: web.Request) -> web.StreamResponse:
     if request.headers.get("Last-Event-ID"):
         return web.Response(status=204)
     _check(request)
-    if request.app[SERVICES].draining:
+    services = request.app[SERVICES]
+    if services.draining:
         raise Draining("This gateway is stopping. Ask again.", retry_after=1)
     question: Json = {name: _value(name, text) for name, text in request.query.items()}
     asked = Asked(DIALECT, DIALECT.parse_request(question), question)
-    return await answered(request, asked, Trace(request[REQUEST_ID]), _id(request))
+    return await answered(services, request, asked, Trace(request[REQUEST_ID]), _id(request))
 
 
 def _id(request: web.Request) -> bytes:

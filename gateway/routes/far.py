@@ -10,13 +10,16 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import orjson
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from chat.request import Json
 from gateway.routes.answers import Answer, Answers
+from gateway.store.faults import unreachable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 ASK = "pointsman:answers"
 FOUND_S = 1.0
@@ -85,7 +88,7 @@ class Far:
             while True:
                 try:
                     await self._hear()
-                except (RedisError, OSError) as fault:
+                except unreachable() as fault:
                     told = {"fields": {"error": str(fault)}}
                     log.warning("answers of other processes are out of reach", extra=told)
                 await asyncio.sleep(AGAIN_S)
@@ -111,7 +114,7 @@ class Far:
             async with asyncio.timeout(FOUND_S):
                 await self._redis.publish(ASK, orjson.dumps(asked))
                 await mirror.found.wait()
-        except (TimeoutError, RedisError, OSError):
+        except unreachable():
             self.forget(mirror)
             return None
         return mirror
@@ -132,7 +135,7 @@ class Far:
     async def _said(self, message: dict[str, Json]) -> None:
         try:
             await self._redis.publish(ASK, orjson.dumps(message))
-        except (RedisError, OSError) as fault:
+        except unreachable() as fault:
             log.warning("not told", extra={"fields": {"error": str(fault)}})
 
     async def _hear(self) -> None:
@@ -194,7 +197,7 @@ class Far:
                     return
                 if not whole:
                     news.set()
-        except (RedisError, OSError) as fault:
+        except unreachable() as fault:
             log.warning("not relayed", extra={"fields": {"error": str(fault)}})
         finally:
             if answer.reader == wake:

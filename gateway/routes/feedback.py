@@ -13,6 +13,7 @@ from gateway.feedback.keeper import Said
 from gateway.middleware import CALLER
 from gateway.routes.access import require_admin
 from gateway.routes.bodies import read_json
+from gateway.routes.outgoing import prepare
 from gateway.services import SERVICES
 
 VALUES = ("good", "bad", "other_tier", "score")
@@ -42,7 +43,7 @@ async def export(request: web.Request) -> web.StreamResponse:
         reading.bad("labelled", "must be true or false.")
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     keeper = request.app[SERVICES].feedback
-    await response.prepare(request)
+    await prepare(request, response)
     async for row in keeper.export(labelled_only=wish == "true"):
         await response.write(orjson.dumps(row) + b"\n")
     await response.write_eof()

@@ -25,6 +25,7 @@ from gateway.routes import bodies
 from gateway.routes.bodies import read_json
 from gateway.routes.chat import fallbacks_in
 from gateway.routes.listing import target_of
+from gateway.routes.outgoing import MarkedEvents
 from gateway.services import SERVICES, Services
 from providers.guard import RefusedAddressError, resolve_public
 
@@ -126,7 +127,9 @@ async def events(request: web.Request) -> web.StreamResponse:
     if ended:
         # An EventSource asks no more after this one.
         return web.Response(status=204)
-    async with sse_response(request, headers={"X-Job-Id": job_id}) as out:
+    async with sse_response(
+        request, headers={"X-Job-Id": job_id}, response_cls=MarkedEvents
+    ) as out:
         async for name, number, data in services.jobs.follow(job_id, after):
             await out.send(orjson.dumps(data).decode(), id=number, event=name)
             if services.draining:

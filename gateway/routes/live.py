@@ -20,6 +20,7 @@ from gateway.middleware import CALLER
 from gateway.monitor.hub import Hub, Sources, Watcher
 from gateway.monitor.share import Share
 from gateway.routes import books
+from gateway.routes.outgoing import MarkedEvents
 from gateway.routes.waiting import Waiting
 from gateway.routes.wire import WIRES, Closed, Wire, first_of, told
 from gateway.services import SERVICES, Services
@@ -46,8 +47,10 @@ async def hub(app: web.Application) -> AsyncGenerator[None, None]:
     # Not every gateway has a queue.
     jobs = getattr(services, "jobs", None)
     waiting = Waiting(jobs) if jobs is not None else None
-    app[HUB] = live = Hub(_sources(services, money, waiting or (lambda: None)))
-    services.recorder.listeners.append(live.settled)
+    app[HUB] = live = Hub(
+        _sources(services, money, waiting or (lambda: None)), catch_up=services.recorder.write
+    )
+    services.recorder.books.append(live.settled)
     tasks = [asyncio.create_task(live.run()), asyncio.create_task(money.run())]
     if waiting is not None:
         tasks.append(asyncio.create_task(waiting.run()))
@@ -126,7 +129,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     watcher = request.app[HUB].watch(request[CALLER])
     stopping = asyncio.create_task(request.app[WIRES].stopping.wait())
     try:
-        async with sse_response(request, headers={"X-Accel-Buffering": "no"}) as response:
+        async with sse_response(request, response_cls=MarkedEvents) as response:
             while response.is_connected() and not stopping.done():
                 await _told(response, watcher, stopping)
     finally:

@@ -73,7 +73,9 @@ async def health(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     require_metrics(request)
-    body = await asyncio.to_thread(request.app[SERVICES].metrics.render)
+    services = request.app[SERVICES]
+    services.recorder.write()
+    body = await asyncio.to_thread(services.metrics.render)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -7,10 +7,32 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp_sse import EventSourceResponse
 from multidict import CIMultiDict
+
+from gateway.middleware import Mark
+from gateway.services import SERVICES
 
 LARGE = 64 * 1024
 """Bytes that are sent without waiting for the caller."""
+
+
+def mark_by(app: web.Application) -> Mark:
+    return lambda request, response: app[SERVICES].origins.mark(request, response)
+
+
+async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+    """Sends the headers of an answer that is no web.Response."""
+    request.app[SERVICES].origins.mark(request, response)
+    await response.prepare(request)
+
+
+class MarkedEvents(EventSourceResponse):
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if not self.prepared and isinstance(request, web.Request):
+            request.app[SERVICES].origins.mark(request, self)
+        return await super().prepare(request)
 
 
 class Outgoing:
@@ -55,7 +77,7 @@ class Outgoing:
         headers = self._headers()
         headers["Content-Length"] = str(len(body))
         response = web.StreamResponse(headers=headers)
-        await response.prepare(self._request)
+        await prepare(self._request, response)
         for start in range(0, len(body), LARGE):
             with self._deadline():
                 await response.write(body[start : start + LARGE])
@@ -88,7 +110,7 @@ class Outgoing:
     async def _prepared(self) -> web.StreamResponse:
         if self._response is None:
             response = web.StreamResponse(headers=self._headers())
-            await response.prepare(self._request)
+            await prepare(self._request, response)
             if self._before:
                 await response.write(self._before)
             self._response = response

@@ -120,11 +120,9 @@ def register(app: web.Application, dist: str) -> None:
     app[SITE] = Site(Path(dist))
 
 
-def shown(request: web.Request) -> web.Response | None:
-    """A page or a file of it, for whoever asks; None for what is none."""
-    if request.method != "GET" and request.method != "HEAD":
-        return None
-    site, path = request.app[SITE], request.path
+def shown(site: Site, request: web.Request) -> web.Response | None:
+    """A page or a file of it, for whoever asks with GET or HEAD; None for what is none."""
+    path = request.path
     if path in PAGES or path == DOCS:
         if path != DOCS and "text/html" not in request.headers.get("Accept", ""):
             return None

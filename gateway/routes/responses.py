@@ -35,7 +35,7 @@ async def responses(request: web.Request) -> web.StreamResponse:
     stored = not isinstance(question, dict) or question.get("store") is not False
     dialect = ResponsesDialect(partial(services.items.keep, caller) if stored else None)
     asked = Asked(dialect, dialect.parse_request(question), question)
-    return await answered(request, asked, Trace(request[REQUEST_ID]))
+    return await answered(services, request, asked, Trace(request[REQUEST_ID]))
 
 
 async def _find(asked: list[Json], items: Items, caller: str) -> None:

@@ -48,7 +48,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     names = [f"{provider.name}/{model}" for model in models]
     question = {**body, "model": names[0]}
     asked = Asked(COMPLETE, COMPLETE.parse_request(question), question, tuple(names[1:]))
-    return await answered(request, asked, Trace(request[REQUEST_ID]))
+    return await answered(request.app[SERVICES], request, asked, Trace(request[REQUEST_ID]))
 
 
 async def health(request: web.Request) -> web.Response:

@@ -17,6 +17,7 @@ from dialects.complete import error_object
 from gateway.engine.ports import Caller
 from gateway.middleware import CALLER
 from gateway.routes.answers import error_fields
+from gateway.routes.outgoing import prepare
 from gateway.services import Services
 from gateway.version import VERSION
 
@@ -71,7 +72,7 @@ class Wire:
         """The upgrade, and the sign-in. Raises BadRequest, Closed."""
         if not self.socket.can_prepare(self.request):
             raise BadRequest("This path speaks WebSocket: send an upgrade.", code="upgrade")
-        await self.socket.prepare(self.request)
+        await prepare(self.request, self.socket)
         if self.caller.id in UNNAMED:
             await self._sign_in()
         web_settings = self.services.settings.web

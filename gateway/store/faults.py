@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 
-from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 STORE = (
-    RedisError,
     sqlite3.OperationalError,
     OperationalError,
     InterfaceError,
@@ -18,8 +17,24 @@ STORE = (
 )
 
 
+def unreachable() -> tuple[type[Exception], ...]:
+    """What a Redis that cannot be asked raises. Its library is loaded only where one is named."""
+    if "redis" not in sys.modules:
+        return (OSError,)
+    from redis.exceptions import RedisError
+
+    return RedisError, OSError
+
+
+def redis_lost() -> tuple[type[Exception], ...]:
+    """What a connection that broke raises."""
+    from redis.exceptions import ConnectionError
+
+    return (ConnectionError,)
+
+
 def is_of_the_store(fault: Exception) -> bool:
-    if isinstance(fault, STORE):
+    if isinstance(fault, STORE) or type(fault).__module__ == "redis.exceptions":
         return True
     if isinstance(fault, DBAPIError):
         return fault.connection_invalidated

@@ -179,7 +179,8 @@ async def test_a_foreign_request_is_nobody_elses() -> None:
     await database.open()
     keeper = FeedbackKeeper(Feedback(), database)
     mine = Caller("code_a", "a")
-    keeper.settled(Settlement("finished", "complete", Trace("one"), Usage(), True, caller=mine))
+    one = Settlement("finished", "complete", Trace("one"), Usage(), True, caller=mine)
+    keeper.settled([(0.0, one)])
     await keeper.say(Said("one", "good"), mine)
     await keeper.say(Said("one", "bad"), Caller("admin", "admin", admin=True))
     with pytest.raises(NotFound):

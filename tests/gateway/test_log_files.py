@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_each_file_has_its_level_and_lines_their_context(tmp_path: Path) -> None
         raise ZeroDivisionError("a fault")
     except ZeroDivisionError:
         ours.exception("bad", extra={"fields": {"request_id": "r2"}})
-    log.access.add(settlement(1))
+    log.access.add([(time.time(), settlement(1))])
     log.stop()
     folder = tmp_path / "logs"
     app, error, debug = (lines(folder / f"{name}.log") for name in ("app", "error", "debug"))
@@ -62,7 +63,7 @@ def test_files_roll_over_and_the_oldest_go(tmp_path: Path) -> None:
     for start in range(0, 200, 10):
         log = logs.start(Log(folder=str(tmp_path), file_mb=0.001, files=2), io.StringIO())
         for number in range(start, start + 10):
-            log.access.add(settlement(number))
+            log.access.add([(time.time(), settlement(number))])
         log.stop()
     names = {path.name for path in tmp_path.glob("app.log*")}
     assert names == {"app.log", "app.log.1", "app.log.2"}
@@ -72,7 +73,7 @@ def test_files_roll_over_and_the_oldest_go(tmp_path: Path) -> None:
 def test_each_process_has_its_own_set(tmp_path: Path) -> None:
     for number in (0, 1):
         log = logs.start(Log(folder=str(tmp_path)), io.StringIO(), number)
-        log.access.add(settlement(number))
+        log.access.add([(time.time(), settlement(number))])
         log.stop()
     assert [line["request_id"] for line in lines(tmp_path / "app.log")] == ["id0"]
     assert [line["request_id"] for line in lines(tmp_path / "app.1.log")] == ["id1"]
@@ -87,7 +88,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(
     out = io.StringIO()
     log = logs.start(Log(folder=str(tmp_path), format="json"), out)
     logging.getLogger("pointsman.x").error("bad")
-    log.access.add(settlement(1))
+    log.access.add([(time.time(), settlement(1))])
     log.stop()
     written = [orjson.loads(line) for line in out.getvalue().splitlines()]
     assert {line.get("message", line.get("request_id")) for line in written} == {"bad", "id1"}

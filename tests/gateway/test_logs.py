@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 
 import orjson
 
@@ -23,7 +24,7 @@ def test_every_request_has_its_line_of_json() -> None:
     out = io.StringIO()
     log = logs.start(Log(format="json"), out)
     for number in range(1000):
-        log.access.add(settlement(number))
+        log.access.add([(time.time(), settlement(number))])
     logging.getLogger("pointsman.door").warning("careful", extra={"fields": {"request_id": "x"}})
     log.stop()
     lines = [orjson.loads(line) for line in out.getvalue().splitlines()]
@@ -40,7 +41,7 @@ def test_every_request_has_its_line_of_json() -> None:
 def test_a_terminal_gets_words() -> None:
     out = io.StringIO()
     log = logs.start(Log(format="text"), out)
-    log.access.add(settlement(1))
+    log.access.add([(time.time(), settlement(1))])
     log.stop()
     line = out.getvalue()
     assert "finished" in line

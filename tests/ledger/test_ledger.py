@@ -44,6 +44,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
             yield url
 
 
+def note(ledger: Ledger, settlement: Settlement) -> None:
+    ledger.settled([(ledger._now(), settlement)])
+
+
 class Counted:
     def __init__(self) -> None:
         self.rows = {"written": 0, "dropped": 0}
@@ -93,7 +97,7 @@ Written = tuple[Ledger, Database, Counted, dict[str, str]]
 async def test_what_was_settled_is_written_with_its_cost_and_its_day(written: Written) -> None:
     ledger, database, counted, _ = written
     for _ in range(2500):
-        ledger.settle(settled())
+        note(ledger, settled())
         if ledger.waiting == 1000:
             assert await ledger.flush()
     assert await ledger.flush()
@@ -110,7 +114,8 @@ async def test_what_was_settled_is_written_with_its_cost_and_its_day(written: Wr
 async def test_the_totals_made_anew_from_the_rows_are_the_totals(written: Written) -> None:
     ledger, database, _, _ = written
     for number in range(900):
-        ledger.settle(
+        note(
+            ledger,
             settled(
                 tier=(None, "local", "strong")[number % 3],
                 model=("m", "unknown")[number % 2],
@@ -119,7 +124,7 @@ async def test_the_totals_made_anew_from_the_rows_are_the_totals(written: Writte
                 error="timeout" if number % 4 == 1 else None,
                 cache="hit" if number % 5 == 0 else None,
                 usage=Usage() if number % 7 == 0 else Usage(number, number // 2, number // 3),
-            )
+            ),
         )
         if number % 100 == 99:
             assert await ledger.flush()
@@ -135,7 +140,7 @@ async def test_rows_that_are_too_old_go_and_their_totals_stay(written: Written) 
     now = time.time()
     for days in (40, 35, 31, 2, 0):
         ledger._now = partial(float, now - days * 86_400)
-        ledger.settle(settled())
+        note(ledger, settled())
     assert await ledger.flush()
     ledger._now = lambda: now
     before = await books.days(database)
@@ -158,12 +163,12 @@ async def test_a_row_that_the_database_refuses_does_not_hold_up_the_others(
     written: Written, url: str
 ) -> None:
     ledger, database, counted, _ = written
-    ledger.settle(settled())
+    note(ledger, settled())
     bad = settled()
     bad.trace.total_ms = "nonsense" if url.startswith("postgres") else 2**70  # type: ignore[assignment]
-    ledger.settle(bad)
-    ledger.settle(settled(model="m\0n" * 100, outcome="failed", error="timeout"))
-    ledger.settle(settled(usage=Usage(-5, 2**80)))
+    note(ledger, bad)
+    note(ledger, settled(model="m\0n" * 100, outcome="failed", error="timeout"))
+    note(ledger, settled(usage=Usage(-5, 2**80)))
     assert await ledger.flush()
     assert counted.rows == {"written": 3, "dropped": 1}
     assert await books.count(database) == 3
@@ -173,13 +178,13 @@ async def test_what_cannot_be_noted_raises_at_nobody(written: Written) -> None:
     ledger, _, counted, _ = written
     broken = settled()
     broken.trace.reason = None  # type: ignore[assignment]
-    ledger.settle(broken)
+    note(ledger, broken)
     assert counted.rows["dropped"] == 1
 
 
 async def test_a_batch_whose_answer_was_lost_is_not_written_twice(written: Written) -> None:
     ledger, database, _, _ = written
-    ledger.settle(settled())
+    note(ledger, settled())
     batch = ledger._next()
     await ledger._write(batch)
     ledger._batch = batch
@@ -192,12 +197,12 @@ async def test_a_batch_whose_answer_was_lost_is_not_written_twice(written: Writt
 
 async def test_two_processes_with_one_number_both_write(written: Written) -> None:
     ledger, database, _, _ = written
-    ledger.settle(settled())
+    note(ledger, settled())
     batch = ledger._next()
     await ledger._write(batch)
     # Another process, that by chance made the same id.
     ledger._writer += 1
-    ledger.settle(settled())
+    note(ledger, settled())
     second = ledger._next()
     second.first = batch.first
     ledger._batch = second
@@ -222,7 +227,7 @@ async def test_writers_of_the_same_days_wait_for_each_other(written: Written) ->
         )
     for turn in range(200):
         for place, one in enumerate(others):
-            one.settle(settled(model=f"m{(turn * (place + 1)) % 17}"))
+            note(one, settled(model=f"m{(turn * (place + 1)) % 17}"))
     assert all(await asyncio.gather(*(one.flush() for one in others)))
     assert await books.count(database) == 800
     assert sum(day["attempts"] for day in await books.days(database)) == 800
@@ -246,7 +251,7 @@ async def test_rows_wait_while_the_database_is_locked(tmp_path: Path) -> None:
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     for _ in range(1500):
-        ledger.settle(settled())
+        note(ledger, settled())
     assert ledger.waiting == 1000
     assert counted.rows["dropped"] == 500
     assert not await ledger.flush()
@@ -267,9 +272,9 @@ async def test_rows_wait_while_postgresql_is_gone() -> None:
         ledger = Ledger(
             database, LedgerSettings(), counted, warnings, Prices({}), lambda _: (None, None)
         )
-        ledger.settle(settled())
+        note(ledger, settled())
         assert await ledger.flush()
-    ledger.settle(settled())
+    note(ledger, settled())
     assert not await ledger.flush()
     assert "1 rows wait" in warnings["ledger"]
     assert counted.rows == {"written": 1, "dropped": 0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from gateway.monitor.window import POINT_S, POINTS, Seen, Window
+from gateway.monitor.window import POINT_S, POINTS, Seen, Tally, Window
 
 TARGETS = 20
 TIMES = 40
@@ -16,10 +16,12 @@ def filled(targets: bool) -> tuple[Window, int]:
     try:
         window = Window(0, targets)
         for second in range(POINTS * POINT_S):
+            tally = Tally(second)
             for number in range(TARGETS):
                 for time in range(0, TIMES, 7):
                     seen = Seen(second, False, False, 1, 1, time, time, "tier", f"lab/{number}")
-                    window.add(seen)
+                    tally.add(seen)
+            window.add(tally)
         return window, tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()

@@ -35,6 +35,7 @@ class Running:
 
     def summed(self, name: str, **labels: str) -> float:
         """Sum over all samples that have these labels."""
+        self.services.recorder.write()
         return sum(
             sample.value
             for family in self.services.metrics.registry.collect()
@@ -44,6 +45,7 @@ class Running:
 
     def counted(self, name: str, **labels: str) -> float:
         """A sample of the metrics, 0 when it is not there."""
+        self.services.recorder.write()
         return self.services.metrics.registry.get_sample_value(name, labels) or 0.0
 
 

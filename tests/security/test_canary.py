@@ -57,7 +57,7 @@ async def test_no_secret_leaves_by_an_error(status: int, stream: bool, tmp_path:
             log={"debug": True},
         )
         async with running(tree) as gateway:
-            gateway.services.recorder._access = lines.access
+            gateway.services.recorder.books.append(lines.access.add)
             for door in DOORS:
                 for model in ("easy/m", "auto"):
                     body = question(door, PROMPT, stream=stream, model=model)

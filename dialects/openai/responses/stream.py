@@ -12,6 +12,7 @@ from json.encoder import encode_basestring_ascii as quoted
 
 from chat.errors import GatewayError
 from chat.events import (
+    UNCOUNTED,
     Batch,
     Finish,
     FinishReason,
@@ -62,7 +63,7 @@ class ResponsesRenderer:
         self._delta = ("", "")
         """What a delta of the open item says before and after its number."""
         self._output: list[Json] = self._told["output"]
-        self._usage = Usage()
+        self._usage = UNCOUNTED
         self._reason: FinishReason = "stop"
 
     def feed(self, events: Batch) -> bytes:
