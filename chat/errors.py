@@ -29,6 +29,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+MODEL_SHOWN = 200
+"""Characters of an unknown model's name that an error repeats."""
+
 
 class GatewayError(Exception):
     """An error with a place in HTTP. `retry_after` is in seconds."""
@@ -84,7 +87,9 @@ class ModelNotFound(NotFound):
     def __init__(self, model: str, nearest: Sequence[str] = ()) -> None:
         hint = f" Did you mean {', '.join(nearest)}?" if nearest else ""
         super().__init__(
-            f"The model {model!r} does not exist.{hint}", param="model", code="model_not_found"
+            f"The model {model[:MODEL_SHOWN]!r} does not exist.{hint}",
+            param="model",
+            code="model_not_found",
         )
         self.nearest = tuple(nearest)
 

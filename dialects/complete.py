@@ -28,6 +28,8 @@ FIELDS = frozenset(
 MESSAGE_FIELDS = frozenset(("role", "content"))
 ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 ANONYMOUS = "anonymous"
+FIELD_SHOWN = 100
+"""Characters of an unknown field's name that an error repeats."""
 
 
 class CompleteDialect:
@@ -211,7 +213,7 @@ def _closing(finish: Finish | None, usage: Usage, trace: Trace) -> dict[str, Jso
 def _only(body: dict[str, Json], known: frozenset[str], path: str) -> None:
     for field in body:
         if field not in known:
-            name = path + field
+            name = path + field[:FIELD_SHOWN]
             raise BadRequest(
                 f"{name} is not a field of this API; it knows {', '.join(sorted(known))}.",
                 param=name,

@@ -92,7 +92,7 @@ def integer(
     low: int | None = None,
     high: int | None = None,
 ) -> int | None:
-    """A whole number; 3.0 passes, as some clients write it so."""
+    """A whole number of 64 bits; 3.0 passes, as some clients write it so."""
     value = body.get(field)
     if value is None:
         return None
@@ -100,6 +100,8 @@ def integer(
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         bad(path + field, f"must be a whole number, not {kind_of(value)}.")
+    if not -(2**63) <= value < 2**63:
+        bad(path + field, "must be a whole number of 64 bits at most.")
     _in_range(value, path + field, low, high)
     return int(value)
 

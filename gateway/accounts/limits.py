@@ -32,6 +32,8 @@ from gateway.engine.routing import Target
 
 UNLIMITED = frozenset(("admin", "open"))
 MAX_WARNED = 1000
+OUT_MOST = 10**9
+"""Tokens that no answer is longer than: sums of them fit in 64 bits."""
 MEND_MOST = 2500
 """Tokens at most of the words that ask for an answer in the right format."""
 
@@ -209,6 +211,7 @@ class Ticket:
         self.check(request.model, targets)
         if not app.reserves or not self._counted:
             return None
+        out = min(out, OUT_MOST)
         self._out, self._stream = out, request.stream
         need = self._limits.most(app, request, targets, out)
         if mends(request):

@@ -19,6 +19,7 @@ from gateway.services import SERVICES
 VALUES = ("good", "bad", "other_tier", "score")
 FIELDS = frozenset(("request_id", "value", "score", "better_model", "comment"))
 MAX_COMMENT = 4000
+MAX_ID = 64
 
 
 def register(app: web.Application) -> None:
@@ -52,6 +53,7 @@ async def export(request: web.Request) -> web.StreamResponse:
 
 async def forget(request: web.Request) -> web.Response:
     request_id = request.match_info["request_id"]
+    _id(request_id, "request_id")
     count = await request.app[SERVICES].feedback.forget(request_id, request[CALLER])
     return _json({"status": "ok", "deleted": count})
 
@@ -60,10 +62,17 @@ async def forget_caller(request: web.Request) -> web.Response:
     """All that was kept of one caller: of himself, or, for the operator, of anybody."""
     caller = request[CALLER]
     wanted = request.query.get("caller", caller.id)
+    _id(wanted, "caller")
     if wanted != caller.id:
         require_admin(request)
     count = await request.app[SERVICES].feedback.forget_caller(wanted)
     return _json({"status": "ok", "deleted": count})
+
+
+def _id(text: str, param: str) -> None:
+    """PostgreSQL knows no null characters. Raises BadRequest."""
+    if not 1 <= len(text) <= MAX_ID or not text.isprintable():
+        reading.bad(param, f"must be 1 to {MAX_ID} printable characters.")
 
 
 def read_said(body: Mapping[str, Json]) -> Said:
@@ -72,8 +81,7 @@ def read_said(body: Mapping[str, Json]) -> Said:
     if unknown:
         reading.bad(unknown[0][:50], f"is not one of {', '.join(sorted(FIELDS))}.")
     request_id = reading.filled_text(body, "request_id")
-    if len(request_id) > 64 or not request_id.isprintable():
-        reading.bad("request_id", "must be at most 64 printable characters.")
+    _id(request_id, "request_id")
     score = reading.number(body, "score", low=0, high=1)
     value = reading.optional_text(body, "value") or ("score" if score is not None else None)
     if value is None:

@@ -83,7 +83,8 @@ def _asked(request: web.Request) -> usage.Asked:
 def _whose(request: web.Request) -> str | None:
     """The id of the app whose rows are shown; None for all. Raises NotAllowed."""
     caller, app = request[CALLER], request.query.get("app")
-    if app is not None and not 1 <= len(app) <= 64:
+    # PostgreSQL knows no null characters.
+    if app is not None and (not 1 <= len(app) <= 64 or "\0" in app):
         reading.bad("app", "must be the id of an app, of 1 to 64 characters.")
     if caller.admin:
         return app

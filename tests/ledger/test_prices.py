@@ -219,6 +219,19 @@ def test_a_refresh_reads_an_address(tmp_path: Path) -> None:
         server.shutdown()
 
 
+def test_without_a_network_the_old_table_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "map.json").write_text(json.dumps(MAP))
+    code, target = refreshed(tmp_path, str(tmp_path / "map.json"))
+    assert code == 0
+    before = target.read_bytes()
+    for address in ("http://127.0.0.1:9/map.json", "https://prices.example.invalid/map.json"):
+        assert refreshed(tmp_path, address) == (1, target)
+        assert address in capsys.readouterr().err
+        assert target.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("raw", "said"),
     [

@@ -12,6 +12,7 @@ import orjson
 from aiohttp import web, web_app
 from multidict import CIMultiDictProxy
 
+from gateway.accounts.board import Board
 from gateway.app import build_app, build_runner
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings
@@ -104,9 +105,9 @@ def openai_provider(url: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def running(
-    given: Settings, environment: dict[str, str] | None = None
+    given: Settings, environment: dict[str, str] | None = None, board: Board | None = None
 ) -> AsyncGenerator[Running, None]:
-    app = build_app(given, environment or {})
+    app = build_app(given, environment or {}, board=board)
     runner = build_runner(app, given)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
