@@ -26,7 +26,7 @@ $(STAMP): requirements/all.txt requirements/no-deps.txt requirements/bootstrap.t
 	@{ $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt \
 	&& $(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/all.txt \
 	&& $(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements/no-deps.txt; } \
-	|| { echo "The packages could not be had. They come from PyPI, or from the index that PIP_INDEX_URL and UV_DEFAULT_INDEX name; what was fetched is kept, so ask again."; exit 1; }
+	|| { echo "The packages could not be had. They come from PyPI, or from the index that PIP_INDEX_URL and UV_DEFAULT_INDEX name (UnknownIssuer: set UV_SYSTEM_CERTS=1). What was fetched is kept; ask again."; exit 1; }
 	@touch $@
 
 install: $(STAMP) ## Make the environment (run and test do it by themselves)
