@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from yarl import URL
 
 from gateway.engine.ports import Caller
 from gateway.routes import books
@@ -280,3 +281,44 @@ async def test_a_watcher_who_does_not_ask_is_not_queued_for() -> None:
         for _ in range(12):
             await hub.count()
         assert (await watcher.following())["type"] == "snapshot"
+
+
+def waiting_for_readers(gateway: Running) -> int:
+    """Bytes that the gateway holds for whoever does not take them."""
+    server = gateway.runner.server
+    assert server is not None
+    lines = [handler.transport for handler in server.connections]
+    return sum(line.get_write_buffer_size() for line in lines if line is not None)
+
+
+async def test_a_reader_of_the_stream_who_takes_nothing_is_kept_nothing_for() -> None:
+    async with (
+        ReplayServer(HELLO) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard)) as gateway,
+    ):
+        await gateway.complete(message="Hi")
+        (row,) = (await counted(gateway))["requests"]
+        url = URL(gateway.url)
+        # Of this size the reader takes no more, and the system's own buffers fill.
+        reader, writer = await asyncio.open_connection(url.host, url.port, limit=1024)
+        lines = ("GET /monitoring/events HTTP/1.1", f"Host: {url.authority}")
+        key = f"Authorization: {ADMIN['Authorization']}"
+        writer.write("\r\n".join((*lines, key, "", "")).encode())
+        assert b" 200 OK" in await reader.readuntil(b"\r\n\r\n")
+        hub = gateway.runner.app[HUB]
+
+        async def much() -> None:
+            for number in range(100):
+                hub.add({**row, "request_id": f"r{hub.number}-{number}", "reason": "x" * 4000})
+            await hub.count()
+            await asyncio.sleep(0.005)
+
+        async with asyncio.timeout(60):
+            while not waiting_for_readers(gateway):
+                await much()
+        for _ in range(100):
+            await much()
+        # Forty megabytes of rows came since; a message or two is all that waits.
+        assert waiting_for_readers(gateway) < 2**20
+        writer.close()

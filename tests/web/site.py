@@ -34,6 +34,16 @@ ARGUMENTS = [
 ]
 TOKEN = "tests-admin-token"
 WIDE, NARROW = (1280, 800), (390, 844)
+VERDICT = {
+    "tier": "strong",
+    "model": "gpt-4o",
+    "score": 0.21,
+    "percentile": 0.1,
+    "domain": "maths",
+    "confidence": 0.79,
+    "version": "2-test",
+}
+"""What a classifier says of a hard prompt."""
 WATCH = """
 window.violations = [];
 addEventListener("securitypolicyviolation", (event) =>

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 
+import orjson
 from playwright.async_api import expect
 
-from tests.replay.server import Play, openai_error, openai_stream
-from tests.web.site import Site, a_site, streamed
+from tests.replay.server import Play, ReplayServer, openai_error, openai_stream
+from tests.web.site import VERDICT, Site, a_site, streamed
 
 LONG = " ".join(f"word{n}" for n in range(120))
 MARKDOWN = """## A heading
@@ -175,6 +176,25 @@ async def test_before_the_first_token_it_says_what_happens() -> None:
         await expect(site.page.locator(".whence")).to_contain_text("failed")
 
 
+async def test_it_says_that_the_classifier_is_asked_and_that_a_model_is_loading() -> None:
+    verdict = Play(orjson.dumps(VERDICT), content_type="application/json", before_s=1.5)
+    async with ReplayServer(verdict) as classifier, ReplayServer(streamed("At last.")) as own:
+        own.play(streamed("At last.", before_s=4.0))
+        async with a_site(
+            classifier={"url": classifier.url, "timeout_ms": 10_000},
+            providers={"vllm": {"base_url": own.url + "/v1"}},
+            routes={"auto": {"local": ["vllm/m"], "strong": ["vllm/m"]}},
+        ) as site:
+            await site.ready()
+            await site.ask("Is somebody there?")
+            doing = site.page.locator(".doing")
+            await expect(doing).to_contain_text("Routing")
+            await expect(doing).to_contain_text("Asking vllm/m")
+            await expect(doing).to_contain_text("vllm/m is loading the model")
+            await site.answered()
+            await expect(site.page.locator(".whence")).to_contain_text("score 0.21")
+
+
 async def test_a_caller_in_a_queue_is_told_his_place() -> None:
     route = {"local": ["easy/m"], "strong": ["hard/m"], "max_in_flight": 1, "queue": True}
     async with a_site(routes={"auto": route}) as site:
@@ -183,7 +203,9 @@ async def test_a_caller_in_a_queue_is_told_his_place() -> None:
         first = asyncio.create_task(site.gateway.complete(message="I was here first."))
         await site.hard.until_received()
         await site.ask("And I?")
-        await expect(site.page.locator(".doing")).to_contain_text("Queued 1st")
+        await expect(site.page.locator(".doing")).to_contain_text(
+            re.compile(r"Queued 1st, about \d+ s")
+        )
         await expect(site.prose).to_have_text("Your turn.")
         assert (await first).closing["finish_reason"] == "stop"
 

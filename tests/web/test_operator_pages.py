@@ -7,17 +7,7 @@ from playwright.async_api import expect
 
 from tests.replay.gateway import ADMIN
 from tests.replay.server import Play, ReplayServer, openai_error
-from tests.web.site import ROOT, TOKEN, Site, a_site, streamed
-
-VERDICT = {
-    "tier": "strong",
-    "model": "gpt-4o",
-    "score": 0.21,
-    "percentile": 0.1,
-    "domain": "maths",
-    "confidence": 0.79,
-    "version": "2-test",
-}
+from tests.web.site import ROOT, TOKEN, VERDICT, Site, a_site, streamed
 
 
 async def asked(site: Site, count: int = 1) -> None:
