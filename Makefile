@@ -79,11 +79,12 @@ test-cluster: $(STAMP) ## Test several gateways over one Redis and one PostgreSQ
 screenshots: $(STAMP) web ## Make the README's pictures from the running system
 	$(BIN)/python -m tests.web.screenshots
 
-check: $(STAMP) ## Lint, types, import rules
+check: $(STAMP) ## Lint, types, import rules; known faults of dependencies, where they can be asked for
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m deploy.audit --where-it-can
 
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff format .
@@ -147,9 +148,8 @@ prices: $(STAMP) ## A new dated price table from FROM=file or address
 	@test -n "$(FROM)" || { echo "Say from where: make prices FROM=file-or-address"; exit 1; }
 	$(BIN)/python -m gateway.ledger.prices refresh --from $(FROM)
 
-# Needs the advisories' address, so it is not part of make check.
-audit: $(STAMP) ## Look for known faults in the locked dependencies
-	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/run.txt
+audit: $(STAMP) ## Look for known faults in the locked dependencies; fails where it cannot
+	$(BIN)/python -m deploy.audit
 
 soak: $(STAMP) ## A million requests at mixed faults (N=...); writes docs/faults.md
 	$(BIN)/python -m tests.soak $(N)

@@ -24,10 +24,12 @@ LOOK_S = 0.1
 RETRY_S = 1.0
 TELL_S = 1.0
 """Between two lines of the log."""
-ON_TIME = 0.5
+ON_TIME = 0.4
 """Of the time that it may be late: so it is kept while it sheds."""
-LESS, MORE = 0.9, 1.05
-"""Of what was answered, when it is late; of the rate, when it is on time."""
+LESS, MORE = 0.9, 1.08
+"""What a look makes of the rate when it is late, and when it is on time."""
+DRAIN = 0.5
+"""Of what was answered, at first: who is in already takes the rest."""
 LEAST = 50.0
 """Let in each second, whatever is seen."""
 CALM_S = 2.0
@@ -128,15 +130,15 @@ class Pressure:
         # What was let in and never begun, such as a body that is no JSON, is forgotten.
         self._granted, self._granted_since = min(self._granted, self._granted_since), 0
         ended = (self._begun - self._begun_then) - (self._running - self._running_then)
-        answered = max(LEAST, LESS * ended / (now - self._looked_at))
+        drain = max(LEAST, DRAIN * ended / (now - self._looked_at))
         self._begun_then, self._running_then, self._looked_at = self._begun, self._running, now
         if not self.tight:
             if min(before, late) > self._max_late_s:
                 self.tight = True
-                self._rate, self._room = answered, 0.0
+                self._rate, self._room = drain, 0.0
                 self._filled_at = self._shed_at = now
         elif late > ON_TIME * self._max_late_s:
-            self._rate = min(self._rate, max(answered, LESS * self._rate))
+            self._rate = min(self._rate, max(drain, LESS * self._rate))
         elif now - self._shed_at > CALM_S:
             self.tight = False
         elif now - self._shed_at < LOOK_S:

@@ -229,7 +229,7 @@ async def test_as_many_are_let_in_as_were_answered_and_all_again_when_it_is_calm
     for _ in range(20):
         seen.append(clocked.ask(80, 0.1))
         clocked.looks(0.0)
-    assert 30 <= seen[0] <= 45
+    assert 10 <= seen[0] <= 45
     assert sorted(seen) == seen or max(seen) >= 75, "it finds out how many are possible"
     assert clocked.pressure.shed == 20 * 80 - sum(seen)
     # Nobody asks any more.
