@@ -6,6 +6,10 @@
 What nobody judged, and answers of a tier between the two or of none, teach nothing and are passed
 over.
 
+`better_model` is a pair: that model's answer was better than the one given. Of which tier it is,
+the file's other rows say. If it is of the other tier, that tier would have answered well; a word
+about the answer itself stays as it was said.
+
 Only the tier that answered was seen, and it was not chosen at random: an exploring route logs with
 which chance, its propensity. A row counts 1 / propensity, but no more than MOST_WEIGHT times, which
 keeps rare accidents from ruling: inverse propensity weighting, clipped (Strehl, Langford, Li and
@@ -15,6 +19,7 @@ Sampling", 2008). What the other tier would have done is not known; the prior's 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,7 @@ from classifier.own_labels import MOST_TROUBLES, Kept, LabelsError, Own, Read, j
 MOST_WEIGHT = 20.0
 TIERS = ("local", "strong")
 FEEDBACK = ("good", "bad", "other_tier", "score")
+EMPTY: Mapping[str, str] = {}
 
 
 def read(path: Path) -> Read:
@@ -31,12 +37,13 @@ def read(path: Path) -> Read:
     if not path.is_file():
         raise LabelsError(f"{path} is not there: no feedback was exported yet.")
     kept, troubles, rows, used = Kept(), list[str](), 0, 0
+    tiers = tiers_in(path)
     for line, row in json_lines(path):
         rows += 1
         try:
             if isinstance(row, LabelsError):
                 raise row
-            own = judged(dict(row))
+            own = judged(dict(row), tiers)
             if own is not None:
                 kept.add(own)
                 used += 1
@@ -51,13 +58,30 @@ def read(path: Path) -> Read:
     return Read(kept.prompts(), rows, kept.duplicates, kept.distinct)
 
 
-def judged(row: dict[str, Any]) -> Own | None:
+def tiers_in(path: Path) -> dict[str, str]:
+    """The tier of each model that answered, by its whole name and by what follows the last slash.
+
+    A model that answered for both tiers, or a short name of two, is of none.
+    """
+    found: dict[str, set[str]] = {}
+    for _, row in json_lines(path):
+        if isinstance(row, LabelsError):
+            continue
+        name, tier = row.get("model"), row.get("tier")
+        if isinstance(name, str) and isinstance(tier, str):
+            for known in {name, name.rpartition("/")[2]}:
+                found.setdefault(known, set()).add(tier)
+    return {name: next(iter(tiers)) for name, tiers in found.items() if len(tiers) == 1}
+
+
+def judged(row: dict[str, Any], tiers: Mapping[str, str] = EMPTY) -> Own | None:
     """One line as a prompt with the score of the tier that answered; None if it teaches nothing.
 
     LabelsError names the field that does not fit.
 
     `other_tier` says that the other one should have answered: of a local answer that it was not
     good enough and a strong one would be; of a strong answer that a local one would have done.
+    tiers: which tier a model named in `better_model` is of.
     """
     text, tier = row.get("prompt"), row.get("tier")
     if not isinstance(text, str) or not text.strip():
@@ -77,10 +101,14 @@ def judged(row: dict[str, Any]) -> Own | None:
         return own
     value = row.get("value")
     seen = score_of(value, "value") if value is not None else float(feedback == "good")
+    better = row.get("better_model")
+    if better is not None and not isinstance(better, str):
+        raise LabelsError("'better_model' is no name")
+    other = better is not None and tiers.get(better) in set(TIERS) - {tier}
     if tier == "local":
-        own.small = seen
+        own.small, own.strong = seen, 1.0 if other else None
     else:
-        own.strong = seen
+        own.small, own.strong = 1.0 if other else None, seen
     return own
 
 

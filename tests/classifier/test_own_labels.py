@@ -223,11 +223,37 @@ def test_feedback_labels_the_tier_that_answered(
         (told(propensity=0), "'propensity' is 0"),
         (told(propensity=2), "'propensity' is 2"),
         (told(value="much"), "'value' is 'much'"),
+        (told(better_model=7), "'better_model' is no name"),
     ],
 )
 def test_feedback_that_does_not_fit_is_named(row: dict[str, Any], words: str) -> None:
     with pytest.raises(LabelsError, match=words):
         feedback.judged(row)
+
+
+@pytest.mark.parametrize(
+    ("row", "small", "strong"),
+    [
+        (told(feedback="bad", better_model="cloud/big"), 0.0, 1.0),
+        (told(feedback="bad", better_model="big"), 0.0, 1.0),
+        (told(feedback="score", value=0.4, better_model="big"), 0.4, 1.0),
+        (told(feedback="bad", tier="strong", model="cloud/big", better_model="llama3.2"), 1.0, 0.0),
+        (told(feedback="bad", better_model="llama3.2"), 0.0, None),
+        (told(feedback="bad", better_model="never answered"), 0.0, None),
+        (told(feedback="bad", better_model="both"), 0.0, None),
+    ],
+)
+def test_a_better_model_of_the_other_tier_would_have_answered_well(
+    row: dict[str, Any], small: float | None, strong: float | None, tmp_path: Path
+) -> None:
+    others = [
+        told(prompt="a", feedback=None),
+        told(prompt="b", feedback=None, tier="strong", model="cloud/big"),
+        told(prompt="c", feedback=None, tier="strong", model="both"),
+        told(prompt="d", feedback=None, model="both"),
+    ]
+    (own,) = feedback.read(as_lines(tmp_path / "feedback.jsonl", [*others, row])).prompts
+    assert (own.small, own.strong) == (small, strong)
 
 
 @pytest.mark.parametrize("row", [told(feedback=None), told(tier=None), told(tier="middle")])
