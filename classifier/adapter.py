@@ -20,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from classifier import curves
 from classifier.adapter_scorer import FAR, LIKELY
 from classifier.experts import ExpertParameters, Learners, calibrate, fit_learners, stack
+from classifier.views import Views
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +90,7 @@ class Adapter:
         learners, bag = self.learners, self.learners.bag
         _, clusters, surface, words = self.share
         head = words * learners.words.coef_
-        head[: learners.surfaces] += surface * learners.surface.coef_
+        head[: learners.views.surfaces] += surface * learners.surface.coef_
         intercept = words * learners.words.intercept_ + surface * learners.surface.intercept_
         return {
             "own_head": head,
@@ -113,7 +114,7 @@ def voices(learners: Learners, seen: Floats, prior: Floats) -> Floats:
 
 
 def fit(
-    known: Known, surfaces: int, background: Floats, parameters: ExpertParameters, seed: int = 0
+    known: Known, views: Views, background: Floats, parameters: ExpertParameters, seed: int = 0
 ) -> Adapter:
     """Fit on all rows; stack and curves see predictions for unseen folds only.
 
@@ -125,7 +126,7 @@ def fit(
         away, here = known.folds != fold, known.folds == fold
         if not away.any():
             away = here
-        part = fit_learners(known.seen[away], surfaces, gain[away], known.w[away], parameters, seed)
+        part = fit_learners(known.seen[away], views, gain[away], known.w[away], parameters, seed)
         unseen[:, here] = voices(part, known.seen[here], known.prior[:, here])
     weight, spread = stack(unseen, gain, parameters.stack_prior)
     share = weight / spread
@@ -137,7 +138,7 @@ def fit(
     both = np.vstack([known.seen, background])
     mine = np.concatenate([np.ones(len(known.seen)), np.zeros(len(background))])
     return Adapter(
-        fit_learners(known.seen, surfaces, gain, known.w, parameters, seed),
+        fit_learners(known.seen, views, gain, known.w, parameters, seed),
         share,
         calibrate(-need, known.small, known.w),
         calibrate(need, gain, known.w),
@@ -147,14 +148,14 @@ def fit(
     )
 
 
-def alone(known: Known, judged: Known, surfaces: int, parameters: ExpertParameters) -> Floats:
+def alone(known: Known, judged: Known, views: Views, parameters: ExpertParameters) -> Floats:
     """The need of `judged` by the labels of `known` without any prior: what it is compared with."""
     gain = known.strong - known.small
     unseen = np.zeros((len(VOICES) - 1, len(known.seen)))
     for fold in np.unique(known.folds):
         away, here = known.folds != fold, known.folds == fold
-        part = fit_learners(known.seen[away], surfaces, gain[away], known.w[away], parameters, 0)
+        part = fit_learners(known.seen[away], views, gain[away], known.w[away], parameters, 0)
         unseen[:, here] = part.predict(known.seen[here])
     weight, spread = stack(unseen, gain, parameters.stack_prior)
-    whole = fit_learners(known.seen, surfaces, gain, known.w, parameters, 0)
+    whole = fit_learners(known.seen, views, gain, known.w, parameters, 0)
     return np.asarray((weight / spread) @ whole.predict(judged.seen), dtype=float)

@@ -7,7 +7,7 @@ from them nothing changes. Near means: no farther from one of their centres than
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,7 @@ class Judged:
 class AdapterScorer:
     """The fitted numbers of a `classifier.adapter.Adapter`."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], surfaces: int) -> None:
-        self._surfaces = surfaces
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._head = arrays["own_head"]
         self._intercept = float(arrays["own_intercept"])
         self._prior = float(arrays["own_prior"])
@@ -57,9 +56,9 @@ class AdapterScorer:
         self._gain = curves_in(arrays, "own_gain", 1)[0]
 
     @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]], surfaces: int) -> AdapterScorer | None:
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> AdapterScorer | None:
         """The adapter in an artefact's arrays, if there is one."""
-        return cls(arrays, surfaces) if "own_head" in arrays else None
+        return cls(arrays) if "own_head" in arrays else None
 
     def nearness(self, seen: NDArray[np.float64]) -> float:
         """1 within a radius of the labelled prompts and like them; 0 far off, or unlike them."""
@@ -73,16 +72,21 @@ class AdapterScorer:
         away = math.sqrt(max(squared, 0.0)) / self._radius
         return min(max((FAR - away) / (FAR - 1.0), 0.0), 1.0, alike)
 
-    def judge(self, seen: NDArray[np.float64], score: float, gain: float) -> Judged | None:
+    def judge(
+        self,
+        seen: NDArray[np.float64],
+        topics: Callable[[NDArray[np.float64]], NDArray[np.float32]],
+        score: float,
+        gain: float,
+    ) -> Judged | None:
         """The prior's word and the own labels', by how near the prompt is; None if it is far."""
         near = self.nearness(seen)
         if near == 0.0:
             return None
-        words = seen[self._surfaces :].astype(np.float32)
         need = float(self._head @ seen) + self._intercept
         need += self._prior * gain
         if self._sizes:
-            far = self._half - self._centres @ words
+            far = self._half - self._centres @ topics(seen)
             total, start = 0.0, 0
             for size in self._sizes:
                 total += self._values[start + int(far[start : start + size].argmin())]

@@ -52,7 +52,11 @@ def arrays_of(model: Model, far_share: float) -> dict[str, NDArray[Any]]:
         "heads_intercept": np.array(intercepts),
         "domains": np.array(model.domain.classes_, dtype=np.str_),
         "experts": np.array([expert.name for expert in experts], dtype=np.str_),
-        **bags_of(experts, width - surfaces),
+        "expert_base": np.array([e.stack[0] / e.spread[0] for e in experts], dtype=np.float64),
+        **bags_of(experts, model.views.turn.shape[1]),
+        **_likeness(model, surfaces),
+        "topics_turn": model.views.turn,
+        "topics_at": model.views.at,
         **curves.arrays_of("small", [*model.base.small, *(e.small for e in experts)]),
         **curves.arrays_of("gain", [*model.base.gain, *(e.gain for e in experts)]),
         "centres": centres,
@@ -65,12 +69,26 @@ def arrays_of(model: Model, far_share: float) -> dict[str, NDArray[Any]]:
     }
 
 
+def _likeness(model: Model, surfaces: int) -> dict[str, NDArray[Any]]:
+    """The form of each expert's set; nothing where there is no gate."""
+    found = model.likeness
+    if found is None:
+        return {f"form_{part}": np.zeros((0, surfaces)) for part in ("mean", "inverse")} | {
+            "form_limit": np.zeros(0)
+        }
+    return {
+        "form_mean": found.mean,
+        "form_inverse": found.inverse,
+        "form_limit": found.limit,
+    }
+
+
 def linear_part(expert: Expert) -> tuple[Floats, float]:
     """What an expert's two ridges say together, as one row of coefficients and an intercept."""
     share = expert.stack / expert.spread
     learners = expert.learners
     row = share[-1] * learners.words.coef_
-    row[: learners.surfaces] += share[-2] * learners.surface.coef_
+    row[: learners.views.surfaces] += share[-2] * learners.surface.coef_
     intercept = share[-1] * learners.words.intercept_ + share[-2] * learners.surface.intercept_
     return row, float(intercept)
 

@@ -27,6 +27,7 @@ from classifier.settings import ROOT, default_artefact
 
 Floats = NDArray[np.float64]
 SMALLEST = 10
+ROUNDS = 5
 TOGETHER = "all known sets together"
 
 
@@ -113,17 +114,23 @@ def _ranks(need: Floats, small: Floats, strong: Floats) -> dict[str, Any]:
 
 
 def latency(scorer: Scorer) -> dict[str, float]:
-    """Microseconds of CPU for one prompt of 60, 400 and 2,000 characters."""
+    """Microseconds of CPU for one prompt of 60, 400 and 2,000 characters; the best of ROUNDS.
+
+    What else runs on the machine can only add to it.
+    """
     text = " ".join(prompt for _, _, prompt in labels.own_prompts())
     found = {}
     for size in (60, 400, 2000):
         prompts = [text[i : i + size] for i in range(0, 20_000, 100)]
         for prompt in prompts[:50]:
             scorer(prompt)
-        start = time.process_time()
-        for prompt in prompts:
-            scorer(prompt)
-        found[str(size)] = round((time.process_time() - start) / len(prompts) * 1e6, 1)
+        best = float("inf")
+        for _ in range(ROUNDS):
+            start = time.process_time()
+            for prompt in prompts:
+                scorer(prompt)
+            best = min(best, (time.process_time() - start) / len(prompts) * 1e6)
+        found[str(size)] = round(best, 1)
     return found
 
 

@@ -1,10 +1,11 @@
 """What the method is worth beyond one split: `python -m classifier.evaluate --folds`.
 
 Each figure comes from a model fitted without the groups that it is judged on. `folds`: five folds
-of the training part, cut in three ways and averaged, all kinds of work known; ranks within a fold
-are compared, for one model will serve. `left out`: every benchmark of a family is left out, with
-its twins in other sources. `labels`: the learning curve of a new domain, whose prior saw nothing of
-it, with labels upon that prior as `make train DATA=FILE` has it, and with the same labels alone.
+of the training part, cut in three ways and averaged, all kinds of work known; a set's ranks within
+a fold are compared, for one model will serve. `left out`: every benchmark of a family is left out,
+with its twins in other sources. `labels`: the learning curve of a new domain, whose prior saw
+nothing of it, with labels upon that prior as `make train DATA=FILE` has it, and with the same
+labels alone.
 """
 
 from __future__ import annotations
@@ -98,17 +99,26 @@ def _folds(
     large = {name: rows for name, rows in sorted(sets.items()) if len(rows) >= SMALLEST}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in large}
     for cut in CUTS:
-        score, order = np.zeros(len(known)), np.zeros(len(known))
+        score, folds = np.zeros(len(known)), np.zeros(len(known), dtype=int)
         for fold in range(model.FOLDS):
             tell(f"cut {CUTS.index(cut) + 1} of {len(CUTS)}, outer fold {fold + 1}")
             here = [i for i in known if outer_fold(prompts[i].group, cut) == fold]
             away = [i for i in known if outer_fold(prompts[i].group, cut) != fold]
             score[here] = fitted(away, here)
-            order[here] = rankdata(score[here]) / max(len(here), 1)
+            folds[here] = fold
         for name, rows in large.items():
             judged = [prompts[i] for i in rows]
-            found[name].append(figures(judged, score[rows], order[rows]))
+            found[name].append(figures(judged, score[rows], _order(score[rows], folds[rows])))
     return {name: _mean(rows) for name, rows in found.items()}
+
+
+def _order(score: Floats, folds: NDArray[np.int64]) -> Floats:
+    """Ranks within each fold, 0..1: five models judge a set here, and one of them would serve."""
+    order = np.zeros(len(score))
+    for fold in np.unique(folds):
+        here = folds == fold
+        order[here] = rankdata(score[here]) / here.sum()
+    return order
 
 
 def _left_out(
@@ -181,11 +191,11 @@ def _curve(
         rows.setdefault(f"{name}: no label", []).append(figures(judged, part.prior[0]))
         for size in sizes:
             few = whole[order[:size]]
-            made = adapter.fit(few, prior.surfaces, background, parameters.expert)
+            made = adapter.fit(few, prior.views, background, parameters.expert)
             score, _ = made.estimate(part.seen, part.prior)
             score = model.settled(score, made.need(part.seen, part.prior))
             rows.setdefault(f"{name}: {size} upon the prior", []).append(figures(judged, score))
-            plain = adapter.alone(few, part, prior.surfaces, parameters.expert)
+            plain = adapter.alone(few, part, prior.views, parameters.expert)
             alone = figures(judged, part.prior[0], -plain)
             alone["calibration_error"] = None
             rows.setdefault(f"{name}: {size} alone", []).append(alone)

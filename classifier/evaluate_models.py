@@ -22,11 +22,12 @@ from sklearn.linear_model import Ridge
 
 from classifier import embedding, features, model
 from classifier.experts import ExpertParameters, fit_bag
+from classifier.views import fit_views
 
 Floats = NDArray[np.float64]
 
 FOLDS, POINTS, LINES, DRAWS = 5, 2001, 120, 60
-ALPHA = 100.0
+ALPHA = 300.0
 # Billions of parameters stand for cost where no price is known.
 SIZES: dict[str, float] = {
     "Llama-2-13b-chat-hf": 13,
@@ -215,21 +216,23 @@ def _foretold(seen: Floats, quality: Floats, new: Floats, surfaces: int) -> Floa
     """Half ridge, half bag of k-means, a column a model: wary of noise, for the best is picked."""
     ridge = Ridge(alpha=ALPHA).fit(seen, quality).predict(new)
     parameters = ExpertParameters(clusters=(8, 16, 32), seeds=1)
+    views = fit_views(seen, surfaces)
+    known, judged_on = views.topics(seen), views.topics(new)
     mean = quality.mean(axis=0)
     clusters = np.empty((len(new), quality.shape[1]))
-    bag = fit_bag(seen[:, surfaces:], quality[:, 0] - mean[0], np.ones(len(seen)), parameters, 0)
+    bag = fit_bag(known, quality[:, 0] - mean[0], np.ones(len(seen)), parameters, 0)
     for column in range(quality.shape[1]):
-        bag.values = _values(bag.sizes, bag.centres, seen[:, surfaces:], quality[:, column])
-        clusters[:, column] = mean[column] + bag.predict(new[:, surfaces:])
+        bag.values = _values(bag.sizes, bag.centres, known, quality[:, column])
+        clusters[:, column] = mean[column] + bag.predict(judged_on)
     return np.asarray((ridge + clusters) / 2.0, dtype=float)
 
 
 def _values(
-    sizes: Sequence[int], centres: NDArray[np.float32], words: Floats, target: Floats
+    sizes: Sequence[int], centres: NDArray[np.float32], topics: NDArray[np.float32], target: Floats
 ) -> Floats:
     """What each centre of a bag says of another target, shrunk to its mean."""
     shrink = ExpertParameters().shrink
-    far = (centres.astype(float) ** 2).sum(axis=1)[None] / 2 - words @ centres.T.astype(float)
+    far = (centres.astype(float) ** 2).sum(axis=1)[None] / 2 - topics @ centres.T.astype(float)
     values, start = [], 0
     for size in sizes:
         near = far[:, start : start + size].argmin(axis=1)

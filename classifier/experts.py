@@ -1,10 +1,12 @@
 """An expert knows one data set: which of its prompts need the strong model more than its others.
 
 Three learners see the set's own prompts alone, since labels of other sets only blur the order
-(measured: adding them cost .03 to .05 APGR on MMLU). A bag of k-means gives each cluster the mean
-gain of its prompts, drawn towards the set's mean, and averages over numbers of clusters and seeds.
-Ridge on the surface and ridge on surface and words see trends that cross clusters. How much each
-counts is stacked (Breiman 1996): non-negative least squares on predictions for unseen groups.
+(measured: adding them cost .03 to .05 APGR on MMLU). A bag of k-means over topics gives each
+cluster the mean gain of its prompts, drawn towards the set's mean, and averages over numbers of
+clusters and seeds. Ridge on the surface and ridge on surface and words see trends that cross
+clusters. The fourth voice is the base, which holds everywhere. How much each counts is stacked
+(Breiman 1996): non-negative least squares on predictions for unseen groups; where no learner
+foretells its own set, the base alone counts.
 Two isotonic curves turn the need into the small model's chance and the gain of the strong one.
 """
 
@@ -19,9 +21,11 @@ from sklearn.cluster import KMeans
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import Ridge
 
+from classifier.views import Views
+
 Floats = NDArray[np.float64]
 
-LEARNERS = ("clusters", "surface", "words")
+VOICES = ("base", "clusters", "surface", "words")
 # A cluster of an expert must hold so many prompts on average, or there is no such number of them.
 PER_CLUSTER = 6
 BIN = 40
@@ -33,7 +37,7 @@ class ExpertParameters:
     """What may be turned in an expert; written in the card."""
 
     clusters: tuple[int, ...] = (8, 16, 32, 64)
-    seeds: int = 2
+    seeds: int = 4
     shrink: float = 10.0
     surface_alpha: float = 10.0
     words_alpha: float = 5.0
@@ -48,14 +52,13 @@ class Bag:
     centres: NDArray[np.float32]
     values: Floats
 
-    def predict(self, words: Floats) -> Floats:
+    def predict(self, topics: NDArray[np.float32]) -> Floats:
         """The mean over the bag of the nearest centre's value, shape (n,)."""
         if not self.sizes:
-            return np.zeros(len(words))
-        seen = words.astype(np.float32)
+            return np.zeros(len(topics))
         half = (self.centres.astype(np.float64) ** 2).sum(axis=1).astype(np.float32) / 2
-        far = half[None] - seen @ self.centres.T
-        total, start = np.zeros(len(words)), 0
+        far = half[None] - topics @ self.centres.T
+        total, start = np.zeros(len(topics)), 0
         for size in self.sizes:
             total += self.values[start + far[:, start : start + size].argmin(axis=1)]
             start += size
@@ -69,14 +72,14 @@ class Learners:
     bag: Bag
     surface: Ridge
     words: Ridge
-    surfaces: int
+    views: Views
 
     def predict(self, seen: Floats) -> Floats:
         """Rows of `seen` are surface and words side by side."""
         return np.stack(
             [
-                self.bag.predict(seen[:, self.surfaces :]),
-                np.asarray(self.surface.predict(seen[:, : self.surfaces])),
+                self.bag.predict(self.views.topics(seen)),
+                np.asarray(self.surface.predict(self.views.surface(seen))),
                 np.asarray(self.words.predict(seen)),
             ]
         )
@@ -84,7 +87,7 @@ class Learners:
 
 @dataclass
 class Expert:
-    """One set's learners, how they are stacked, and its two curves."""
+    """One set's learners, how they are stacked with the base, and its two curves."""
 
     name: str
     learners: Learners
@@ -93,31 +96,34 @@ class Expert:
     small: IsotonicRegression
     gain: IsotonicRegression
 
-    def need(self, seen: Floats) -> Floats:
-        """How much each prompt needs the strong model, in no unit; higher is more."""
-        return np.asarray((self.stack / self.spread) @ self.learners.predict(seen), dtype=float)
+    def need(self, seen: Floats, base: Floats) -> Floats:
+        """How much each prompt needs the strong model, in no unit; `base` is what the base says."""
+        heard = np.vstack([base[None], self.learners.predict(seen)])
+        return np.asarray((self.stack / self.spread) @ heard, dtype=float)
 
 
 def fit_bag(
-    words: Floats, target: Floats, w: Floats, parameters: ExpertParameters, seed: int
+    topics: NDArray[np.float32],
+    target: Floats,
+    w: Floats,
+    parameters: ExpertParameters,
+    seed: int,
 ) -> Bag:
     """Cluster the prompts of one set; `target` has mean 0 under weights w, whose own mean is 1."""
-    sizes = [k for k in parameters.clusters if k * PER_CLUSTER <= len(words)]
+    sizes = [k for k in parameters.clusters if k * PER_CLUSTER <= len(topics)]
     kept: list[int] = []
     centres: list[NDArray[np.float32]] = []
     values: list[Floats] = []
     for size in sizes:
         for draw in range(parameters.seeds):
-            found = KMeans(size, n_init=1, max_iter=15, random_state=seed + draw).fit(
-                words.astype(np.float32)
-            )
+            found = KMeans(size, n_init=1, max_iter=15, random_state=seed + draw).fit(topics)
             count = np.bincount(found.labels_, weights=w, minlength=size)
             total = np.bincount(found.labels_, weights=w * target, minlength=size)
             kept.append(size)
             # Half precision on disk; what serves must be what the curves were fitted with.
             centres.append(found.cluster_centers_.astype(np.float16).astype(np.float32))
             values.append(total / (count + parameters.shrink))
-    empty = np.zeros((0, words.shape[1]), dtype=np.float32)
+    empty = np.zeros((0, topics.shape[1]), dtype=np.float32)
     return Bag(
         kept,
         np.concatenate(centres) if centres else empty,
@@ -126,32 +132,33 @@ def fit_bag(
 
 
 def fit_learners(
-    seen: Floats, surfaces: int, target: Floats, w: Floats, parameters: ExpertParameters, seed: int
+    seen: Floats, views: Views, target: Floats, w: Floats, parameters: ExpertParameters, seed: int
 ) -> Learners:
-    """Fit the three learners on rows of one set; `surfaces` columns of `seen` are the surface."""
+    """Fit the three learners on rows of one set."""
     middle = target - np.average(target, weights=w)
     return Learners(
-        fit_bag(seen[:, surfaces:], middle, w / w.mean(), parameters, seed),
-        Ridge(alpha=parameters.surface_alpha).fit(seen[:, :surfaces], middle, w),
+        fit_bag(views.topics(seen), middle, w / w.mean(), parameters, seed),
+        Ridge(alpha=parameters.surface_alpha).fit(views.surface(seen), middle, w),
         Ridge(alpha=parameters.words_alpha).fit(seen, middle, w),
-        surfaces,
+        views,
     )
 
 
 def stack(unseen: Floats, target: Floats, prior: float) -> tuple[Floats, Floats]:
-    """(weights, spread) of the learners from (k, n) predictions for unseen groups.
+    """(weights, spread) of the voices from (k, n) predictions for unseen groups.
 
-    Weights sum to 1. `prior` pulls them to equal shares, which few rows cannot improve upon.
+    Weights sum to 1. `prior` pulls them to equal shares, which few rows cannot improve upon. Where
+    no voice foretells the target the first one alone counts: it learnt from more than these rows.
     """
     spread = unseen.std(axis=1) + 1e-9
     units = ((unseen - unseen.mean(axis=1, keepdims=True)) / spread[:, None]).T
     middle = target - target.mean()
     n, k = units.shape
-    equal = np.full(k, max(float(middle @ units.mean(axis=1)) / n, 1e-6))
+    equal = np.full(k, max(float(middle @ units.mean(axis=1)) / n, 0.0))
     pull = np.sqrt(prior * n)
     found, _ = nnls(np.vstack([units, pull * np.eye(k)]), np.concatenate([middle, pull * equal]))
     total = found.sum()
-    return (found / total if total > 0 else np.full(k, 1 / k)), spread
+    return (found / total if total > 1e-9 else np.eye(k)[0]), spread
 
 
 def calibrate(x: Floats, y: Floats, w: Floats) -> IsotonicRegression:
@@ -171,27 +178,32 @@ def calibrate(x: Floats, y: Floats, w: Floats) -> IsotonicRegression:
 def fit_expert(
     name: str,
     seen: Floats,
-    surfaces: int,
+    views: Views,
     scores: tuple[Floats, Floats],
+    base: Floats,
     w: Floats,
     folds: NDArray[np.int64],
     parameters: ExpertParameters,
     seed: int,
 ) -> Expert:
-    """An expert for rows `seen` with (small, strong) scores; curves see unseen groups only."""
+    """An expert for rows `seen` with (small, strong) scores; curves see unseen groups only.
+
+    base: what a base that saw nothing of a row's group says of it.
+    """
     small, strong = scores
     gain = strong - small
-    unseen = np.zeros((len(LEARNERS), len(seen)))
+    unseen = np.zeros((len(VOICES), len(seen)))
+    unseen[0] = base
     for fold in np.unique(folds):
         away, here = folds != fold, folds == fold
         if away.any():
-            part = fit_learners(seen[away], surfaces, gain[away], w[away], parameters, seed)
-            unseen[:, here] = part.predict(seen[here])
+            part = fit_learners(seen[away], views, gain[away], w[away], parameters, seed)
+            unseen[1:, here] = part.predict(seen[here])
     share, spread = stack(unseen, gain, parameters.stack_prior)
     need = (share / spread) @ unseen
     return Expert(
         name,
-        fit_learners(seen, surfaces, gain, w, parameters, seed),
+        fit_learners(seen, views, gain, w, parameters, seed),
         share,
         spread,
         calibrate(-need, small, w),

@@ -19,7 +19,9 @@ LONGEST = HEAD + TAIL
 VOCABULARY = 32_000
 
 OPTION = re.compile(r"\n\(?[a-j][.):]")
-PUNCTUATION = str.maketrans(dict.fromkeys(".,;:!?\"'`()[]{}<>*/+=|\\~^%$#@&-_\n\t", " "))
+# Over bytes: as a table of 256 it costs a tenth of what str.translate does.
+_MARKS = b".,;:!?\"'`()[]{}<>*/+=|\\~^%$#@&-_\n\t"
+PUNCTUATION = bytes.maketrans(_MARKS, b" " * len(_MARKS))
 
 # Bytes of UTF-8, counted in classes. A lead byte tells the script closely enough.
 _BYTE_CLASSES: dict[str, bytes | range] = {
@@ -148,10 +150,10 @@ def extract(text: str, embedding: Embedding) -> Features:
 
 
 def _surface(text: str, tokens: int, options: int) -> NDArray[np.float64]:
-    raw = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)
-    counts = np.bincount(raw, minlength=256) @ _BYTES
+    raw = text.encode("utf-8", "replace")
+    counts = np.bincount(np.frombuffer(raw, dtype=np.uint8), minlength=256) @ _BYTES
     characters = len(text) or 1
-    found = text.translate(PUNCTUATION).split()
+    found = raw.translate(PUNCTUATION).decode().split()
     words = len(found) or 1
     distinct = set(found)
     row = np.empty(len(SURFACE_NAMES))

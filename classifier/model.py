@@ -5,7 +5,9 @@ judged by a base that has learnt, over all sets, how much a strong model gains o
 centred within each set, so that no set's level is learnt. One base head has seen all prompts and
 serves those with answer options; the other has seen open prompts alone and serves the rest: of the
 heads tried leave-one-benchmark-out it was the best one there. A gate, logistic regression over the
-sets, says which expert a prompt is for, and how far to trust it; in between both count.
+sets, says which expert a prompt is for, and how far to trust it. Where the prompt has the form of
+that set too, the expert's curves count; else he only pulls at the order that the base makes, for
+what he knows of levels holds in his set alone. In between both count.
 
 Further heads say the kind of work, the length of the answer, and how well each known model does.
 """
@@ -27,7 +29,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from classifier import embedding, word_problems
 from classifier.experts import Expert, ExpertParameters, calibrate, fit_expert
 from classifier.features import VOCABULARY, Features
+from classifier.heads import fit_length, fit_models
 from classifier.labels import OWN, Prompt, centred, weights
+from classifier.likeness import Likeness, fit_likeness
+from classifier.views import Views, fit_views
 
 Floats = NDArray[np.float64]
 
@@ -38,8 +43,12 @@ FOLDS = 5
 TIE_BREAK = 0.004
 # From how many answer options on a prompt has another form, and with it a curve of its own.
 FORMS = (2, 6)
-# The gate's probability from which on an expert begins to count, and from which he alone does.
+# The gate's probability from which on an expert's curves begin to count, and from which they alone
+# do, where the prompt has the form of his set.
 TRUST = (0.6, 0.9)
+# The same for his pull at the base's need, whatever the form, and how strong it gets.
+HINT = (0.3, 0.7)
+PULL = 0.6
 DISTANCES = 201
 LONGEST_ANSWER = 10.0
 
@@ -55,7 +64,7 @@ class Parameters:
     domain_c: float = 3.0
     gate_c: float = 3.0
     length_alpha: float = 3.0
-    models_alpha: float = 100.0
+    models_alpha: float = 300.0
     own_open_weight: float = 4.0
     pair_weight: float = 4.0
     noisy_weight: float = 0.5
@@ -150,9 +159,11 @@ class Model:
     """The whole fitted pipeline: the reference that the fast scorer must equal."""
 
     scale: Scale
+    views: Views
     base: Base
     experts: list[Expert]
     gate: LogisticRegression | None
+    likeness: Likeness | None
     domain: LogisticRegression
     length: Ridge
     models: dict[str, Ridge]
@@ -167,29 +178,33 @@ class Model:
         """(score, gain): the small model's calibrated chance 0..1, and what the strong one adds."""
         seen = self.scale.seen(x)
         need = self.base.need(self.base.predict(seen, self.surfaces), x.options)
+        own = need.copy()
+        who, pull, level = self.gated(seen)
+        parts = [np.flatnonzero((who == i) & (pull > 0)) for i in range(len(self.experts))]
+        for expert, here in zip(self.experts, parts, strict=True):
+            if here.size:
+                own[here] = expert.need(seen[here], need[here])
+        need += pull * (own - need)
         forms = form(x.options)
         rows = np.arange(len(need))
         score = np.stack([c.predict(-need) for c in self.base.small])[forms, rows]
         gain = np.stack([c.predict(need) for c in self.base.gain])[forms, rows]
-        who, trust = self.gated(seen)
-        for i, expert in enumerate(self.experts):
-            here = np.flatnonzero((who == i) & (trust > 0))
-            if not here.size:
-                continue
-            own, t = expert.need(seen[here]), trust[here]
-            score[here] += t * (expert.small.predict(-own) - score[here])
-            gain[here] += t * (expert.gain.predict(own) - gain[here])
-            need[here] += t * (own - need[here])
-        return settled(score, need), gain
+        for expert, here in zip(self.experts, parts, strict=True):
+            if here.size:
+                t = level[here]
+                score[here] += t * (expert.small.predict(-own[here]) - score[here])
+                gain[here] += t * (expert.gain.predict(own[here]) - gain[here])
+        return settled(score, need + level * (own - need)), gain
 
-    def gated(self, seen: Floats) -> tuple[NDArray[np.int64], Floats]:
-        """Which expert each prompt is for, and how much he counts, 0..1."""
-        if self.gate is None:
-            return np.zeros(len(seen), dtype=np.int64), np.zeros(len(seen))
+    def gated(self, seen: Floats) -> tuple[NDArray[np.int64], Floats, Floats]:
+        """Which expert each prompt is for, how much he pulls at the base's need, and how much his
+        own curves count; both 0..1."""
+        if self.gate is None or self.likeness is None:
+            return np.zeros(len(seen), dtype=np.int64), np.zeros(len(seen)), np.zeros(len(seen))
         likely = self.gate.predict_proba(seen)
-        low, high = TRUST
-        trust = np.clip((likely.max(axis=1) - low) / (high - low), 0.0, 1.0)
-        return likely.argmax(axis=1), trust
+        who, most = likely.argmax(axis=1), likely.max(axis=1)
+        hint, trust = (np.clip((most - a) / (b - a), 0.0, 1.0) for a, b in (HINT, TRUST))
+        return who, PULL * hint, trust * self.likeness.of(self.views.surface(seen), who)
 
     def score(self, x: Matrix) -> Floats:
         """The calibrated probability that the small model answers well, 0..1."""
@@ -272,8 +287,8 @@ def _fit_base(
     x: Matrix,
     folds: NDArray[np.int64],
     parameters: Parameters,
-) -> Base:
-    """Curves and spreads see only predictions made without the row's group."""
+) -> tuple[Base, Floats]:
+    """(base, its need): spreads, curves and need are of predictions without the row's group."""
     w, surfaces, alpha = (
         _weights(prompts, x, parameters),
         x.surface.shape[1],
@@ -302,34 +317,7 @@ def _fit_base(
         rows = rows if rows.size >= parameters.smallest_expert else np.arange(len(prompts))
         base.small.append(calibrate(-need[rows], small[rows], w[rows, 0]))
         base.gain.append(calibrate(need[rows], raw[rows], w[rows, 0]))
-    return base
-
-
-def _fit_models(
-    prompts: Sequence[Prompt], seen: Floats, w: Floats, parameters: Parameters
-) -> dict[str, Ridge]:
-    """A head for each model with enough scores; models scored on the same rows share a solve."""
-    rows_of: dict[str, list[int]] = {}
-    for i, prompt in enumerate(prompts):
-        for name in prompt.scores:
-            rows_of.setdefault(name, []).append(i)
-    alike: dict[tuple[int, ...], list[str]] = {}
-    for name, rows in sorted(rows_of.items()):
-        if len(rows) >= parameters.smallest_model:
-            alike.setdefault(tuple(rows), []).append(name)
-    heads: dict[str, Ridge] = {}
-    for same, names in alike.items():
-        at = np.array(same)
-        y = np.array([[prompts[i].scores[name] for name in names] for i in same])
-        fitted = Ridge(alpha=parameters.models_alpha).fit(seen[at], y, w[at] / w[at].mean())
-        coefficients = np.atleast_2d(fitted.coef_)
-        intercepts = np.atleast_1d(fitted.intercept_)
-        for name, coefficient, intercept in zip(names, coefficients, intercepts, strict=True):
-            head = Ridge(alpha=parameters.models_alpha)
-            head.coef_, head.intercept_ = coefficient.copy(), float(intercept)
-            head.n_features_in_ = seen.shape[1]
-            heads[name] = head
-    return dict(sorted(heads.items()))
+    return base, need
 
 
 def fit(
@@ -338,10 +326,11 @@ def fit(
     """Fit everything; stacking and curves see only predictions made without the row's group."""
     scale = fit_scale(x, parameters.rarity)
     seen, surfaces = scale.seen(x), x.surface.shape[1]
+    views = fit_views(seen, surfaces)
     folds = np.array([fold_of(p.group) for p in prompts])
     usual = _weights(prompts, x, parameters)[:, 0]
     tell("what holds everywhere")
-    base = _fit_base(prompts, seen, x, folds, parameters)
+    base, need = _fit_base(prompts, seen, x, folds, parameters)
     sets = np.array([p.set for p in prompts])
     small, strong = np.array([p.small for p in prompts]), np.array([p.strong for p in prompts])
     experts = []
@@ -355,8 +344,9 @@ def fit(
         part = fit_expert(
             name,
             seen[rows],
-            surfaces,
+            views,
             scores,
+            need[rows],
             even,
             folds[rows],
             parameters.expert,
@@ -366,16 +356,19 @@ def fit(
     tell("which expert a prompt is for")
     known = {expert.name for expert in experts}
     rows = np.flatnonzero(np.isin(sets, sorted(known)))
-    gate = None
+    gate, likeness = None, None
     if len(known) > 1:
+        surface = views.surface(seen)
+        likeness = fit_likeness([surface[sets == e.name] for e in experts], SURFACE_SCALE)
         gate = LogisticRegression(C=parameters.gate_c, max_iter=300).fit(seen[rows], sets[rows])
     tell("kinds of work")
     domain = LogisticRegression(C=parameters.domain_c, max_iter=300).fit(
         seen, [p.domain for p in prompts], sample_weight=usual
     )
     tell("lengths and models")
-    length = _fit_length(prompts, seen, sets, parameters)
-    models = _fit_models(prompts, seen, usual, parameters)
+    length = fit_length(prompts, seen, sets, parameters.length_alpha)
+    alpha, fewest = parameters.models_alpha, parameters.smallest_model
+    models = fit_models(prompts, seen, usual, alpha, fewest)
     tell("whereabouts")
     at = place(seen, surfaces)
     clusters = KMeans(
@@ -383,17 +376,15 @@ def fit(
     ).fit(at, sample_weight=usual)
     distances = np.quantile(distance(clusters, at), np.linspace(0.0, 1.0, DISTANCES))
     return Model(
-        scale, base, experts, gate, domain, length, models, clusters, np.asarray(distances)
+        scale,
+        views,
+        base,
+        experts,
+        gate,
+        likeness,
+        domain,
+        length,
+        models,
+        clusters,
+        np.asarray(distances),
     )
-
-
-def _fit_length(
-    prompts: Sequence[Prompt], seen: Floats, sets: NDArray[np.str_], parameters: Parameters
-) -> Ridge:
-    """The logarithm of an answer's tokens, from sets that say them, each with the same say."""
-    tokens = np.array([p.tokens for p in prompts])
-    rows = np.flatnonzero(np.isfinite(tokens))
-    if not rows.size:
-        rows, tokens = np.arange(len(prompts)), np.full(len(prompts), 100.0)
-    w = weights(sets[rows].tolist())
-    return Ridge(alpha=parameters.length_alpha).fit(seen[rows], np.log1p(tokens[rows]), w)

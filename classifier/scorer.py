@@ -23,13 +23,16 @@ from classifier.curves import Curve, curves_in
 from classifier.embedding import Embedding
 from classifier.features import Features
 
-# These are those of `classifier.model`, which serving must not import: it needs scikit-learn.
+# Those of `classifier.model` and `.likeness`, which serving must not import: scikit-learn is slow.
 SURFACE_SCALE = 0.15
 CLUSTER_SCALE = 0.03
 CLIP = 4.0
 TIE_BREAK = 0.004
 FORMS = (2, 6)
 TRUST = (0.6, 0.9)
+HINT = (0.3, 0.7)
+PULL = 0.6
+FAR = 1.25
 LONGEST_ANSWER = 10.0
 """The logarithm of the most tokens that are ever foretold."""
 
@@ -84,6 +87,12 @@ class Scorer:
         if len(self._heads) != self._gate_at + count or len(self._intercept) != len(self._heads):
             raise ValueError("there is not one head for each kind of work, expert and gate")
         self._bags = _bags(arrays, count)
+        self._base = arrays["expert_base"].tolist()
+        self._turn, self._at = arrays["topics_turn"].T.copy(), arrays["topics_at"]
+        self._form_mean, self._form_inverse = arrays["form_mean"], arrays["form_inverse"]
+        self._form_limit = (arrays["form_limit"] * math.sqrt(self._surfaces)).tolist()
+        if len(self._base) != count or len(self._form_limit) not in (0, count):
+            raise ValueError("there is not one form for each expert")
         self._small = curves_in(arrays, "small", len(FORMS) + 1 + count)
         self._gain = curves_in(arrays, "gain", len(FORMS) + 1 + count)
         near = np.ones(self._heads.shape[1], dtype=np.float32)
@@ -102,7 +111,7 @@ class Scorer:
             raise ValueError("there is not one intercept for each model")
         if len(self._rarity) != len(embedding.table):
             raise ValueError("there is not one rarity for each token")
-        self._adapter = AdapterScorer.of(arrays, self._surfaces)
+        self._adapter = AdapterScorer.of(arrays)
 
     def __call__(self, text: str) -> Scored:
         """Score one prompt of any length and any script."""
@@ -118,21 +127,24 @@ class Scorer:
         heads = (self._heads @ seen + self._intercept).tolist()
         form = bisect_right(FORMS, x.options)
         need = heads[0 if form else 1]
-        score, gain = self._small[form](-need), self._gain[form](need)
-        who, trust = self._gated(heads)
+        who, pull, level = self._gated(heads, seen)
         if without == "expert":
-            trust = 0.0
-        if trust > 0.0:
-            own = heads[self._experts_at + who]
-            if without != "clusters":
-                own += self._clusters(who, narrow[self._surfaces :])
+            pull = level = 0.0
+        own = need
+        if pull > 0.0:
+            own = heads[self._experts_at + who] + self._base[who] * need
+            bag = self._bags[who]
+            if bag is not None and without != "clusters":
+                own += bag.value(self._topics(seen))
+            need += pull * (own - need)
+        score, gain = self._small[form](-need), self._gain[form](need)
+        if level > 0.0:
             at = len(FORMS) + 1 + who
-            score += trust * (self._small[at](-own) - score)
-            gain += trust * (self._gain[at](own) - gain)
-            need += trust * (own - need)
-        score = settled(score, need)
+            score += level * (self._small[at](-own) - score)
+            gain += level * (self._gain[at](own) - gain)
+        score = settled(score, need + level * (own - need))
         if self._adapter is not None and without != "own labels":
-            judged = self._adapter.judge(seen, score, gain)
+            judged = self._adapter.judge(seen, self._topics, score, gain)
             if judged is not None:
                 score, gain = settled(judged.score, judged.need), judged.gain
         kind, likely = _likeliest(heads[self._kinds_at])
@@ -146,7 +158,7 @@ class Scorer:
             sure,
             sure < self._far,
             self._experts[who] if self._experts else "",
-            trust,
+            max(pull, level),
         )
 
     def chances(self, x: Features) -> dict[str, float]:
@@ -168,16 +180,23 @@ class Scorer:
         seen[self._surfaces :] = total / (math.sqrt(float(total @ total)) + 1e-9)
         return seen
 
-    def _gated(self, heads: list[float]) -> tuple[int, float]:
-        """Which expert, and how much he counts."""
-        if len(self._experts) < 2:
-            return 0, 0.0
+    def _gated(self, heads: list[float], seen: NDArray[np.float64]) -> tuple[int, float, float]:
+        """Which expert, how far he pulls at the base's need, and how much his own curves count."""
+        if not self._form_limit:
+            return 0, 0.0, 0.0
         who, likely = _likeliest(heads[self._gate_at :])
-        return who, min(max((likely - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0), 1.0)
+        pull = PULL * min(max((likely - HINT[0]) / (HINT[1] - HINT[0]), 0.0), 1.0)
+        trust = min(max((likely - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0), 1.0)
+        if trust == 0.0:
+            return who, pull, 0.0
+        units = (seen[: self._surfaces] - self._form_mean[who]) * self._form_inverse[who]
+        far = math.sqrt(float(units @ units)) / self._form_limit[who]
+        return who, pull, trust * min(max((FAR - far) / (FAR - 1.0), 0.0), 1.0)
 
-    def _clusters(self, who: int, words: NDArray[np.float32]) -> float:
-        bag = self._bags[who]
-        return 0.0 if bag is None else bag.value(words)
+    def _topics(self, seen: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The words' strongest directions, of length 1."""
+        raw = self._turn @ seen[self._surfaces :].astype(np.float32) - self._at
+        return np.asarray(raw / np.float32(math.sqrt(float(raw @ raw)) + 1e-9))
 
     def _sure(self, narrow: NDArray[np.float32]) -> float:
         """From the distance to the nearest centre."""
@@ -196,9 +215,9 @@ class Bag:
     half_norms: NDArray[np.float32]
     values: list[float]
 
-    def value(self, words: NDArray[np.float32]) -> float:
+    def value(self, topics: NDArray[np.float32]) -> float:
         """The mean over the bag of the nearest centre's value."""
-        far = self.half_norms - self.centres @ words
+        far = self.half_norms - self.centres @ topics
         total, start = 0.0, 0
         for size in self.sizes:
             total += self.values[start + int(far[start : start + size].argmin())]

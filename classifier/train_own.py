@@ -28,6 +28,7 @@ from classifier.model import FOLDS, Model, fold_of, settled
 from classifier.own_labels import Kept, LabelsError, Own, Read, read
 from classifier.own_tiers import Tiers, enough, settle
 from classifier.scorer import Scorer
+from classifier.views import Views
 
 Floats = NDArray[np.float64]
 
@@ -96,14 +97,15 @@ def train(
     parameters = ExpertParameters()
     tell("features")
     known, seen = _known(own.prompts, prior)
-    surfaces = len(prior.arrays["surface_mean"])
+    kept = prior.arrays
+    views = Views(len(kept["surface_mean"]), kept["topics_turn"], kept["topics_at"])
     background = _background(prior)
     with threadpool_limits(limits=1):  # Sums made in parallel differ from run to run.
         tell("judging on folds")
-        score, result = judge(own.prompts, known, surfaces, background, parameters)
+        score, result = judge(own.prompts, known, views, background, parameters)
         _mind(result)
         tell("all labels together")
-        made = adapter.fit(known, surfaces, background, parameters)
+        made = adapter.fit(known, views, background, parameters)
         heads = _models(own.prompts, seen)
     arrays = {k: v for k, v in prior.arrays.items() if not k.startswith("own_")}
     arrays |= made.arrays() | _joined(prior, heads)
@@ -174,7 +176,7 @@ def _background(prior: Artefact) -> Floats:
 def judge(
     prompts: Sequence[Own],
     known: Known,
-    surfaces: int,
+    views: Views,
     background: Floats,
     parameters: ExpertParameters,
 ) -> tuple[Floats, dict[str, Any]]:
@@ -188,11 +190,11 @@ def judge(
         away, here = np.flatnonzero(outer != fold), np.flatnonzero(outer == fold)
         if not here.size:
             continue
-        made = adapter.fit(known[away], surfaces, background, parameters)
+        made = adapter.fit(known[away], views, background, parameters)
         part = known[here]
         score, _ = made.estimate(part.seen, part.prior)
         both[here] = settled(score, made.need(part.seen, part.prior))
-        alone[here] = -adapter.alone(known[away], part, surfaces, parameters)
+        alone[here] = -adapter.alone(known[away], part, views, parameters)
         for who, score in (("both", both), ("prior", known.prior[0]), ("labels", alone)):
             order[who][here] = rankdata(score[here]) / here.size
     rows = np.flatnonzero(np.isin(outer, list(chosen)))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from classifier import artefact, features, labels, model, scorer
+from classifier import artefact, features, labels, likeness, model, scorer
 from classifier.artefact import Artefact
 from classifier.embedding import Embedding
 from tests.classifier.prompts import UNUSUAL
@@ -52,8 +52,18 @@ def test_case_changes_nothing(change: Callable[[str], str], shipped: Artefact) -
 
 
 def test_both_paths_share_their_constants() -> None:
-    for name in ("SURFACE_SCALE", "CLUSTER_SCALE", "CLIP", "TIE_BREAK", "FORMS", "TRUST"):
+    for name in (
+        "SURFACE_SCALE",
+        "CLUSTER_SCALE",
+        "CLIP",
+        "TIE_BREAK",
+        "FORMS",
+        "TRUST",
+        "HINT",
+        "PULL",
+    ):
         assert getattr(scorer, name) == getattr(model, name)
+    assert scorer.FAR == likeness.FAR
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
