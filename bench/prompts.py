@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 LENGTH = 400
 """Characters in every prompt."""
+FRESH = 3000
+"""Characters of a longer one that are drawn; they come again until it is full."""
 
 _OPENINGS = (
     "Explain how",
@@ -33,6 +35,9 @@ def prompts(seed: int, count: int, length: int = LENGTH) -> Iterator[str]:
     """`count` English-looking prompts of exactly `length` characters, the same for one seed."""
     chance = random.Random(seed)
     for number in range(count):
-        words = [chance.choice(_OPENINGS), *chance.choices(_WORDS, k=length // 3)]
+        words = [chance.choice(_OPENINGS), *chance.choices(_WORDS, k=min(length, FRESH) // 3)]
+        text = " ".join(words) + " "
+        # A long one repeats itself, as drawing its words would take longer than asking.
+        text *= -(-length // len(text))
         # The number makes each one new whatever chance says.
-        yield f"{seed}.{number}: {' '.join(words)}"[: length - 1] + "?"
+        yield f"{seed}.{number}: {text}"[: length - 1] + "?"

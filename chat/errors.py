@@ -54,6 +54,8 @@ class GatewayError(Exception):
         self.retry_after = retry_after
         self.headers: Mapping[str, str] = {}
         """More headers for the answer."""
+        self.settled = False
+        """What it ended is written down already."""
 
 
 class BadRequest(GatewayError):

@@ -133,7 +133,15 @@ def build_app(
     ):
         part.register(app)
     page.register(app, settings.web.dist)
-    app.middlewares.append(door(dialect_of, identify_by(app), early(app), mark_by(app)))
+    app.middlewares.append(
+        door(
+            dialect_of,
+            identify_by(app),
+            early(app),
+            mark_by(app),
+            access.visited if access is not None else None,
+        )
+    )
 
     async def parts(app: web.Application) -> AsyncGenerator[None, None]:
         client = http1.Client()

@@ -7,6 +7,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from time import monotonic
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -28,6 +29,7 @@ from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
 from dialects.retry_after import MAX_WAIT_S
 from gateway.engine.ports import OPEN, Caller
+from gateway.monitor.access import Visit
 from gateway.store.faults import is_of_the_store
 
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -37,6 +39,23 @@ OWN = CompleteDialect()
 OVERLOADED = {"anthropic": 529}
 """A language's own status for "come back later", which its SDK has a class for; 503 elsewhere
 (PROTOCOLS 6.7)."""
+
+QUESTIONS = frozenset(
+    (
+        *("/complete", "/v1/chat/completions", "/chat/completions", "/chat/completions/stream"),
+        *("/v1/responses", "/v1/messages", "/v1/embeddings"),
+        *("/api/chat", "/api/generate", "/api/embed", "/api/embeddings"),
+    )
+)
+"""Paths whose answers are settled, and so have their line in the access log."""
+QUESTION_PATTERNS = frozenset(
+    (
+        *("/v1/models/{call}", "/v1beta/models/{call}", "/v1alpha/models/{call}"),
+        *("/v1beta/{call}", "/chat/{provider}"),
+    )
+)
+NAMES = frozenset(path[1:] for path in QUESTIONS)
+"""As clients ask for them whose base URL ends in a slash."""
 
 STORE_AGAIN_S = 2.0
 
@@ -75,15 +94,18 @@ def door(
     identify: Identify = anybody,
     early: Early = nothing,
     mark: Mark = plain,
+    visited: Callable[[Visit], None] | None = None,
 ) -> Middleware:
     """The only middleware, as each one costs every request 2 µs. `dialect_of`: request -> the
-    language in which its errors are told; None for our own."""
+    language in which its errors are told; None for our own. `visited` is told of each request that
+    no settlement tells of."""
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("X-Request-Id")
         request_id = given if given is not None and GIVEN_ID.fullmatch(given) else new_request_id()
         request[REQUEST_ID] = request_id
+        began = monotonic()
         try:
             response = early(request)
             if response is None:
@@ -104,11 +126,15 @@ def door(
             # Cheaper than aiohttp's signal, which is awaited for each answer.
             if type(response) is web.Response:
                 mark(request, response)
+            if visited is not None and request.path not in QUESTIONS:
+                _visit(visited, request, response.status, None, began)
             return response
         # Its frames hold it, as this one does.
         failure.__traceback__ = None
         told = error_response(failure, dialect_of(request) or OWN, request_id)
         mark(request, told)
+        if visited is not None and not failure.settled:
+            _visit(visited, request, told.status, failure, began)
         return told
 
     return around
@@ -135,12 +161,40 @@ def error_response(error: GatewayError, dialect: InboundDialect, request_id: str
     )
 
 
+def _visit(
+    visited: Callable[[Visit], None],
+    request: web.Request,
+    status: int,
+    failure: GatewayError | None,
+    began: float,
+) -> None:
+    place = _place(request)
+    if failure is None and (place in QUESTION_PATTERNS or request.path.lstrip("/") in NAMES):
+        return
+    visited(
+        Visit(
+            request[REQUEST_ID],
+            request.method,
+            place,
+            status,
+            request[CALLER].id if CALLER in request else None,
+            failure.kind if failure is not None else None,
+            1000 * (monotonic() - began),
+        )
+    )
+
+
+def _place(request: web.Request) -> str:
+    """The pattern of its route; "" for none."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else ""
+
+
 def _of_ours(fault: Exception, request: web.Request) -> GatewayError:
-    place = request.match_info.route.resource
     fields = {
         "request_id": request[REQUEST_ID],
         "method": request.method,
-        "route": place.canonical if place is not None else "",
+        "route": _place(request),
         "caller": request[CALLER].id if CALLER in request else "",
     }
     if is_of_the_store(fault):

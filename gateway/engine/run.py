@@ -229,6 +229,7 @@ class Run:
         if self.watch is not None:
             self.watch.cancel()
         if isinstance(error, GatewayError):
+            error.settled = True
             self.failed(error)
         elif isinstance(error, Exception):
             # A fault of ours; the door tells it as such.

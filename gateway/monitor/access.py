@@ -8,8 +8,10 @@ answers are not written.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from gateway.engine.ports import Settlement
 
@@ -17,7 +19,26 @@ FLUSH_S = 0.2
 MAX_WAITING = 50_000
 """Lines that wait for the disk; more are dropped, and streams go on."""
 
-Writer = Callable[[list[tuple[float, Settlement]]], None]
+PROBES = frozenset(("/healthz", "/readyz", "/health", "/metrics"))
+"""Asked every few seconds by machines: only what went wrong is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request that put no question to a model, or that was refused before it could."""
+
+    request_id: str
+    method: str
+    path: str
+    """The pattern of the routes, as what a caller wrote there may be anything; "" for none."""
+    status: int
+    caller_id: str | None
+    error: str | None
+    total_ms: float
+
+
+Entry = Settlement | Visit
+Writer = Callable[[list[tuple[float, Entry]]], None]
 
 
 class AccessLog:
@@ -26,7 +47,7 @@ class AccessLog:
     def __init__(self, write: Writer) -> None:
         self._write = write
         # A deque's append and popleft are atomic: no line is lost between two threads.
-        self._waiting: deque[tuple[float, Settlement]] = deque()
+        self._waiting: deque[tuple[float, Entry]] = deque()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
@@ -34,6 +55,12 @@ class AccessLog:
     def add(self, settled: Sequence[tuple[float, Settlement]]) -> None:
         if len(self._waiting) < MAX_WAITING:
             self._waiting.extend(settled)
+
+    def visited(self, visit: Visit) -> None:
+        if visit.path in PROBES and visit.status < 400:
+            return
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append((time.time(), visit))
 
     def stop(self) -> None:
         """Writes what is left."""
@@ -51,8 +78,28 @@ class AccessLog:
             self._write(lines)
 
 
-def fields(settlement: Settlement) -> dict[str, object]:
+def fields(entry: Entry) -> dict[str, object]:
     """What a line tells; what did not happen is left out."""
+    return _of_visit(entry) if isinstance(entry, Visit) else _of_settlement(entry)
+
+
+def _of_visit(visit: Visit) -> dict[str, object]:
+    found: dict[str, object] = {
+        "request_id": visit.request_id,
+        "outcome": "served" if visit.status < 400 else "refused",
+        "method": visit.method,
+        "path": visit.path,
+        "status": visit.status,
+    }
+    if visit.caller_id is not None:
+        found["caller"] = visit.caller_id
+    if visit.error is not None:
+        found["error"] = visit.error
+    found["total_ms"] = round(visit.total_ms, 1)
+    return found
+
+
+def _of_settlement(settlement: Settlement) -> dict[str, object]:
     trace, usage = settlement.trace, settlement.usage
     found: dict[str, object] = {
         "request_id": trace.request_id,

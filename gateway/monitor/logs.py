@@ -17,8 +17,7 @@ from typing import TextIO
 
 import orjson
 
-from gateway.engine.ports import Settlement
-from gateway.monitor.access import AccessLog, fields
+from gateway.monitor.access import AccessLog, Entry, fields
 from gateway.monitor.log_files import open_files
 from gateway.monitor.reports import Reports
 from gateway.settings import Log
@@ -112,14 +111,14 @@ def start(
     listener.start()
     line = _text_line if text else _json_line
 
-    def write(settlements: list[tuple[float, Settlement]]) -> None:
-        for piece in _pieces([line(at, settlement) for at, settlement in settlements]):
+    def write(entries: list[tuple[float, Entry]]) -> None:
+        for piece in _pieces([line(at, entry) for at, entry in entries]):
             # A full disk, or nobody reads any more: the lines are lost, and not those behind them.
             with suppress(OSError):
                 out.write(piece.decode())
                 out.flush()
         if files:
-            whole = b"".join([_json_line(at, settlement) for at, settlement in settlements])
+            whole = b"".join([_json_line(at, entry) for at, entry in entries])
             files["app"].write(whole)
             files["debug"].write(whole)
 
@@ -140,21 +139,21 @@ def _pieces(lines: list[bytes]) -> Iterator[bytes]:
     yield b"".join(piece)
 
 
-def _json_line(at: float, settlement: Settlement) -> bytes:
+def _json_line(at: float, entry: Entry) -> bytes:
     # orjson writes a datetime itself, at a tenth of what isoformat costs.
     line: dict[str, object] = {
         "time": datetime.fromtimestamp(at, UTC),
         "level": "info",
         "logger": "pointsman.access",
     }
-    line.update(fields(settlement))
+    line.update(fields(entry))
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _text_line(at: float, settlement: Settlement) -> bytes:
-    found = fields(settlement)
-    found.pop("outcome")
-    return f"{_time(at)[11:19]} {settlement.outcome:<9} {_words(found)}\n".encode()
+def _text_line(at: float, entry: Entry) -> bytes:
+    found = fields(entry)
+    outcome = found.pop("outcome")
+    return f"{_time(at)[11:19]} {outcome:<9} {_words(found)}\n".encode()
 
 
 def _words(found: dict[str, object]) -> str:

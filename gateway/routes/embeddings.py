@@ -160,7 +160,7 @@ async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) ->
         outcome = "finished"
         return answer
     except GatewayError as error:
-        outcome, failure = "failed", error.kind
+        outcome, failure, error.settled = "failed", error.kind, True
         raise
     finally:
         trace.total_ms = (time.monotonic() - began) * 1000
