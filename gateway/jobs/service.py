@@ -37,6 +37,8 @@ LEARN_S = 2.0
 """Between two looks at how long answers take."""
 TOLD_AGAIN_S = 5.0
 """Whoever follows a waiting job hears of his place when it changes, and so often."""
+ASKED_S = 1.0
+"""Nobody who asks how the queue does waits longer for a store that does not answer."""
 LOOK_S = 0.25
 """Between two looks for what another process wrote."""
 QUESTION_SHOWN = 300
@@ -178,8 +180,10 @@ class Jobs:
         position = await self.queue.position(job.id) if job.status == "queued" else None
         if position is None:
             return None
-        stats = self.stats
-        idle = max(0, stats.slots - stats.busy)
+        stats, own = self.stats, self.settings.workers
+        # What others do is known as of a moment ago, what this process does as of now.
+        idle_here = max(0, own - self.workers.busy) + max(0, stats.slots - own)
+        idle = min(max(0, stats.slots - stats.busy), idle_here)
         # Whoever waits although workers are idle was not seen by them for a moment.
         quote = self.estimator.wait(
             position, stats.slots, stats.types or {job.type: position}, idle=idle
@@ -190,6 +194,13 @@ class Jobs:
             pace = count, seconds or self.estimator.answer(job.type)
             quote = quote.held(held.left_s, held.before, pace)
         return Place(position, quote)
+
+    async def now(self) -> Stats:
+        """As of a moment ago where the store does not answer."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(ASKED_S):
+                self.stats = await self.queue.stats()
+        return self.stats
 
     async def cancel(self, job: Job) -> Job:
         """Raises NotFound when it is gone meanwhile."""

@@ -51,13 +51,14 @@ async def readyz(request: web.Request) -> web.Response:
 async def health(request: web.Request) -> web.Response:
     """Who is on, what the last look at each upstream gave, and who is off and why."""
     services = request.app[SERVICES]
+    queue = await services.jobs.now()
     return _json(
         {
             "status": "draining" if services.draining else "healthy",
             "version": VERSION,
             "uptime": uptime(time.monotonic() - services.started),
-            "queue_size": services.jobs.stats.waiting,
-            "active_workers": services.jobs.stats.slots,
+            "queue_size": queue.waiting,
+            "active_workers": queue.slots,
             "together_ai_status": _state(services, "together"),
             "providers": _providers(services),
             "routes": {
