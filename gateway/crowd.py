@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 
-MOST = 256
+MOST = 128
 """In one turn: those who are here already have theirs, too."""
 
 
