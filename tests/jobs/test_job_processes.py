@@ -19,7 +19,7 @@ MORE = """
 database = "sqlite:///{folder}/pointsman.db"
 [jobs]
 workers = 2
-lease_s = 1.0
+lease_s = 5.0
 """
 STALL = Play(openai_stream("never"), stall=0)
 FAST = Play(openai_stream("Hello", " there"))
@@ -43,7 +43,7 @@ async def until_all(
     session: aiohttp.ClientSession, url: str, ids: list[str], status: str
 ) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         for name in ids:
             while True:
                 async with session.get(f"{url}/jobs/{name}") as answer:
