@@ -126,3 +126,14 @@ async def sample(url: str, name: str) -> float:
     async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as answer:
         text = await answer.text()
     return sum(float(one) for one in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.M))
+
+
+async def reaches(url: str, name: str, wanted: float) -> None:
+    """What another worker answered is counted a moment later."""
+    seen = None
+    try:
+        async with asyncio.timeout(20):
+            while (seen := await sample(url, name)) != wanted:
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise AssertionError(f"{name} is {seen}, not {wanted}") from None

@@ -12,7 +12,18 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.deploy.kept import ROOT, alive, asked, children, keeper, rows, sample, toml, until
+from tests.deploy.kept import (
+    ROOT,
+    alive,
+    asked,
+    children,
+    keeper,
+    reaches,
+    rows,
+    sample,
+    toml,
+    until,
+)
 from tests.replay.server import Play, ReplayServer, openai_body, openai_stream
 
 WORDS = [f"w{n} " for n in range(40)]
@@ -22,7 +33,7 @@ async def test_counters_are_the_sum_of_all_workers_and_outlive_a_dead_one(tmp_pa
     play = Play(openai_body("hello"), content_type="application/json")
     async with ReplayServer(play) as upstream, keeper(tmp_path, upstream.url) as (child, url):
         await asked(url, 40)
-        assert await sample(url, "pointsman_requests_total") == 40
+        await reaches(url, "pointsman_requests_total", 40)
         assert await sample(url, "pointsman_request_seconds_count") == 40
 
         before = children(child.pid)
@@ -34,7 +45,7 @@ async def test_counters_are_the_sum_of_all_workers_and_outlive_a_dead_one(tmp_pa
 
         assert await sample(url, "pointsman_requests_total") == 40
         await asked(url, 10)
-        assert await sample(url, "pointsman_requests_total") == 50
+        await reaches(url, "pointsman_requests_total", 50)
         assert await sample(url, "pointsman_in_flight") == 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import signal
@@ -10,21 +9,11 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.deploy.kept import asked, children, keeper, sample, until
+from tests.deploy.kept import asked, children, keeper, reaches, sample, until
 from tests.replay.server import Play, ReplayServer, openai_body, openai_stream
 
 WORDS = [f"w{n} " for n in range(40)]
 SLOW = Play(openai_stream(*WORDS), chunk=200, delay_s=0.1)
-
-
-async def reaches(url: str, name: str, wanted: float) -> None:
-    seen = None
-    try:
-        async with asyncio.timeout(20):
-            while (seen := await sample(url, name)) != wanted:
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise AssertionError(f"{name} is {seen}, not {wanted}") from None
 
 
 async def test_every_scrape_gives_the_same_sums_whoever_answers_it(tmp_path: Path) -> None:
@@ -87,6 +76,6 @@ async def test_what_a_killed_worker_had_in_hand_does_not_run_for_ever(tmp_path: 
         assert cut > 0
         assert whole > 0
         await reaches(url, "pointsman_in_flight", 0)
-        assert await sample(url, "pointsman_requests_total") == whole
+        await reaches(url, "pointsman_requests_total", whole)
         for one in sessions:
             await one.close()
