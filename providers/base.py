@@ -8,7 +8,6 @@ UpstreamError; the socket is closed as soon as the caller stops reading.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -22,14 +21,12 @@ from chat.request import ChatRequest, Json
 from dialects.base import OutboundDialect, Parser
 from dialects.framing import Frame
 from providers import http1
+from providers.bodies import MAX_BODY, bounded, drained, is_json, json_body
 from providers.connection import FaultKind
 from providers.embeddings import EmbeddingRequest, Embeddings
 from providers.model_info import ModelInfo
 
-MAX_BODY = 64 * 2**20
-"""Bytes of a one-shot answer; more is a fault."""
 MAX_ERROR_BODY = 64 * 2**10
-DRAIN_S = 0.1
 CHECK_S = 3.0
 
 
@@ -132,8 +129,8 @@ class HttpProvider:
         """Events in batches, one for each read. Raises UpstreamError."""
         body = self.adapt(self.dialect.build_request(request, model), request)
         async with self._opened(model, True, _packed(body)) as answer:
-            if _is_json(answer):
-                yield self.dialect.parse_response(await _json_body(answer, self._one_shot_s))
+            if is_json(answer):
+                yield self.dialect.parse_response(await json_body(answer, self._one_shot_s))
                 return
             decoder = self.dialect.framing.decoder()
             parser = self.dialect.parser()
@@ -153,13 +150,13 @@ class HttpProvider:
             last = parser.close()
             if last:
                 yield last
-            await _drained(answer)
+            await drained(answer)
 
     async def whole(self, request: ChatRequest, model: str) -> Batch:
         """Events of one whole answer. Raises UpstreamError."""
         body = self.adapt(self.dialect.build_request(request, model), request)
         async with self._opened(model, False, _packed(body)) as answer:
-            return self.dialect.parse_response(await _json_body(answer, self._one_shot_s))
+            return self.dialect.parse_response(await json_body(answer, self._one_shot_s))
 
     async def relay(
         self, body: dict[str, Json], model: str, stream: bool
@@ -167,8 +164,8 @@ class HttpProvider:
         """The upstream's own frames, untouched, a batch for each read. A body that is no stream
         comes as one frame. Raises UpstreamError."""
         async with self._opened(model, stream, _packed(body)) as answer:
-            if not stream or _is_json(answer):
-                yield (Frame(await _bounded(answer, MAX_BODY, self._one_shot_s)),)
+            if not stream or is_json(answer):
+                yield (Frame(await bounded(answer, MAX_BODY, self._one_shot_s)),)
                 return
             decoder = self.dialect.framing.decoder()
             read = answer.read
@@ -183,13 +180,13 @@ class HttpProvider:
     async def relay_whole(self, body: dict[str, Json], model: str) -> dict[str, Json]:
         """The upstream's own answer as it is. Raises UpstreamError."""
         async with self._opened(model, False, _packed(body)) as answer:
-            return self._object(await _json_body(answer, self._one_shot_s))
+            return self._object(await json_body(answer, self._one_shot_s))
 
     async def asked(self, path: str, body: dict[str, Json]) -> dict[str, Json]:
         """A JSON question that is no chat, at `path` under the base. Raises UpstreamError."""
         where = http1.address(self._base + path)
         async with Opened(self, "POST", where, _packed(body), self._one_shot_s) as answer:
-            return self._object(await _json_body(answer, self._one_shot_s))
+            return self._object(await json_body(answer, self._one_shot_s))
 
     def _object(self, answer: Json) -> dict[str, Json]:
         if not isinstance(answer, dict):
@@ -199,7 +196,7 @@ class HttpProvider:
     async def models(self) -> Sequence[ModelInfo]:
         """Asks the upstream. Raises UpstreamError."""
         async with self._looked(self.models_url()) as answer:
-            return self.model_infos(await _json_body(answer, CHECK_S))
+            return self.model_infos(await json_body(answer, CHECK_S))
 
     async def check(self) -> Health:
         """A cheap question with our key. Never raises UpstreamError: the answer is the health."""
@@ -250,7 +247,7 @@ class HttpProvider:
 
     async def refusal(self, answer: http1.Answer) -> UpstreamError:
         """What an answer without status 200 says."""
-        body = await _bounded(answer, MAX_ERROR_BODY, CHECK_S, cut=True)
+        body = await bounded(answer, MAX_ERROR_BODY, CHECK_S, cut=True)
         if answer.status < 400:
             return Broken(
                 f"{self.name} answered HTTP {answer.status}, which is no answer.",
@@ -330,50 +327,6 @@ def _parsed(
     except UpstreamError as failure:
         return batch, failure
     return batch, None
-
-
-async def _drained(answer: http1.Answer) -> None:
-    """Waits a moment for the end of the body behind the terminator, so that the connection can
-    be used again. What comes there is not read."""
-    if answer.ended:
-        return
-    try:
-        async with asyncio.timeout(DRAIN_S):
-            await answer.read()
-    except (TimeoutError, http1.Fault):
-        return
-
-
-def _is_json(answer: http1.Answer) -> bool:
-    """A whole JSON body although a stream was asked."""
-    return answer.content_type() == b"application/json"
-
-
-async def _bounded(answer: http1.Answer, limit: int, seconds: float, *, cut: bool = False) -> bytes:
-    """The body, at most `limit` bytes (longer ones are cut, or raised as Broken), and not in
-    drops: what takes longer than `seconds` is raised as Fault("idle")."""
-    ends = time.monotonic() + seconds
-    parts: list[bytes] = []
-    size = 0
-    while chunk := await answer.read():
-        size += len(chunk)
-        parts.append(chunk)
-        if size > limit:
-            if cut:
-                return b"".join(parts)[:limit]
-            raise Broken(f"The upstream sent an answer of more than {limit} bytes.")
-        if time.monotonic() > ends:
-            raise http1.Fault("idle")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-async def _json_body(answer: http1.Answer, seconds: float) -> Json:
-    body = await _bounded(answer, MAX_BODY, seconds)
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        what = "an empty body" if not body.strip() else "what is not JSON"
-        raise Broken(f"The upstream answered with {what}.", code="malformed") from None
 
 
 def _lines(headers: Mapping[str, str]) -> bytes:
