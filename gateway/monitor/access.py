@@ -38,29 +38,35 @@ class Visit:
 
 
 Entry = Settlement | Visit
-Writer = Callable[[list[tuple[float, Entry]]], None]
+Line = tuple[bytes, bytes]
+"""As the terminal has it, and as the files have it: empty where there are none."""
+Liner = Callable[[float, Entry], Line]
+Writer = Callable[[list[Line]], None]
 
 
 class AccessLog:
-    """`write` is called in a thread with what came since the last time, oldest first."""
+    """`line` words a request, at once, as what a request leaves is dear to keep; `write` is called
+    in a thread with the lines that came since the last time, oldest first."""
 
-    def __init__(self, write: Writer) -> None:
+    def __init__(self, line: Liner, write: Writer) -> None:
+        self._line = line
         self._write = write
         # A deque's append and popleft are atomic: no line is lost between two threads.
-        self._waiting: deque[tuple[float, Entry]] = deque()
+        self._waiting: deque[Line] = deque()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
 
     def add(self, settled: Sequence[tuple[float, Settlement]]) -> None:
         if len(self._waiting) < MAX_WAITING:
-            self._waiting.extend(settled)
+            line = self._line
+            self._waiting.extend([line(at, settlement) for at, settlement in settled])
 
     def visited(self, visit: Visit) -> None:
         if visit.path in PROBES and visit.status < 400:
             return
         if len(self._waiting) < MAX_WAITING:
-            self._waiting.append((time.time(), visit))
+            self._waiting.append(self._line(time.time(), visit))
 
     def stop(self) -> None:
         """Writes what is left."""

@@ -1,8 +1,9 @@
 """The live hub: what happens now, for whoever watches.
 
-A settlement is only put down on the request's way; once a second what came is made into rows and
-counted. A watcher has no queue: he keeps what he was told last, and is told what differs from it
-when he asks again. So a slow one costs nothing and gets fewer, larger messages.
+Requests are summed up as the recorder hands them on; once a second the sums go into the windows,
+and the last ones become rows. A watcher has no queue: he keeps what he was told last, and is told
+what differs from it when he asks again. So a slow one costs nothing and gets fewer, larger
+messages.
 """
 
 from __future__ import annotations
@@ -32,14 +33,11 @@ TICK_S = 1.0
 ROWS = 1000
 MOST_ROWS = 200
 """Shown of one second; the others are counted only, and the ledger has them."""
-WAITING = 20_000
-"""Settlements between two ticks; of more, the oldest are not shown."""
 SHOWN = 50
 LATE_TICKS = 10
 """A watcher who did not ask for so long gets a snapshot."""
 CALLERS = 500
 BINS = 20
-BREATH = 200
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,10 @@ class Hub:
         self._sources = sources
         self._catch_up = catch_up
         self._now = now
-        self._waiting: deque[tuple[float, Settlement]] = deque(maxlen=WAITING)
+        self._sums: dict[tuple[str, int], Tally] = {}
+        """What ended since the last tick, by caller and second: to add each request to all windows
+        would be dearer."""
+        self._latest: deque[tuple[float, Settlement]] = deque(maxlen=MOST_ROWS)
         self.rows: deque[tuple[int, dict[str, Json]]] = deque(maxlen=ROWS)
         self.number = 0
         """Of the newest row."""
@@ -83,7 +84,9 @@ class Hub:
 
     def settled(self, some: Sequence[tuple[float, Settlement]]) -> None:
         """One of the recorder's books."""
-        self._waiting.extend(some)
+        for at, settlement in some:
+            self._count(at, settlement)
+        self._latest.extend(some)
 
     async def run(self) -> None:
         """Ticks until cancelled."""
@@ -94,21 +97,15 @@ class Hub:
     async def count(self) -> None:
         """One tick."""
         self._catch_up()
-        count = len(self._waiting)
-        # One sum for each caller and second, which is then added to the windows: that is cheaper
-        # than to add each request to all of them.
-        sums: dict[tuple[str, int], Tally] = {}
-        for turn in range(count):
-            at, settlement = self._waiting.popleft()
-            self._count(sums, at, settlement)
-            if count - turn <= MOST_ROWS:
-                row = row_of(at, settlement, self._sources.cost(settlement))
-                self.fresh.append(row)
-                self._show(row)
-            if turn % BREATH == BREATH - 1:
-                await asyncio.sleep(0)
+        sums, self._sums = self._sums, {}
         for (caller, _), tally in sums.items():
             self._sum(caller, tally)
+        latest = list(self._latest)
+        self._latest.clear()
+        for at, settlement in latest:
+            row = row_of(at, settlement, self._sources.cost(settlement))
+            self.fresh.append(row)
+            self._show(row)
         self.tick += 1
         self._states.clear()
         async with self._ticked:
@@ -127,12 +124,12 @@ class Hub:
         self.number += 1
         self.rows.append((self.number, row))
 
-    def _count(self, sums: dict[tuple[str, int], Tally], at: float, settlement: Settlement) -> None:
+    def _count(self, at: float, settlement: Settlement) -> None:
         trace, usage, second = settlement.trace, settlement.usage, int(at)
         key = (settlement.caller.id, second)
-        tally = sums.get(key)
+        tally = self._sums.get(key)
         if tally is None:
-            tally = sums[key] = Tally(second)
+            tally = self._sums[key] = Tally(second)
         seen = Seen(
             second,
             settlement.outcome == "failed",

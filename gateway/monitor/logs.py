@@ -17,7 +17,7 @@ from typing import TextIO
 
 import orjson
 
-from gateway.monitor.access import AccessLog, Entry, fields
+from gateway.monitor.access import AccessLog, Entry, Line, fields
 from gateway.monitor.log_files import open_files
 from gateway.monitor.reports import Reports
 from gateway.settings import Log
@@ -109,20 +109,25 @@ def start(
     told: tuple[logging.Handler, ...] = () if reports is None else (reports,)
     listener = QueueListener(lines, writer, *files.values(), *told, respect_handler_level=True)
     listener.start()
-    line = _text_line if text else _json_line
 
-    def write(entries: list[tuple[float, Entry]]) -> None:
-        for piece in _pieces([line(at, entry) for at, entry in entries]):
+    def line(at: float, entry: Entry) -> Line:
+        if not text:
+            told = _json_line(at, entry)
+            return told, told
+        return _text_line(at, entry), _json_line(at, entry) if files else b""
+
+    def write(some: list[Line]) -> None:
+        for piece in _pieces([told for told, _ in some]):
             # A full disk, or nobody reads any more: the lines are lost, and not those behind them.
             with suppress(OSError):
                 out.write(piece.decode())
                 out.flush()
         if files:
-            whole = b"".join([_json_line(at, entry) for at, entry in entries])
+            whole = b"".join([kept for _, kept in some])
             files["app"].write(whole)
             files["debug"].write(whole)
 
-    return Logs(listener, AccessLog(write), tuple(files.values()), reports)
+    return Logs(listener, AccessLog(line, write), tuple(files.values()), reports)
 
 
 def _pieces(lines: list[bytes]) -> Iterator[bytes]:
