@@ -14,7 +14,7 @@ ASIDE = 250
 """Jobs of applications that rest, which one sweep takes out of the line or puts back: each costs
 some pages of the disk."""
 RESTED = 100
-"""Applications that one sweep lets ask again."""
+"""Applications that one sweep looks after."""
 
 
 def hold(job_id: str, owner: str, for_s: float, now: float, locked: str) -> Work[bool]:
@@ -69,12 +69,20 @@ def before(row: Row) -> Work[int]:
 
 def set_aside(now: float, locked: str) -> Work[list[order.Move]]:
     """Those in the line whose application rests, so that nobody looks at them."""
+    apps = yield (
+        f"""SELECT app_id FROM job_rests WHERE until > CAST(:now AS DOUBLE PRECISION)
+        ORDER BY until DESC LIMIT {RESTED}""",
+        {"now": now},
+    )
+    if not apps:
+        return []
+    # By name: PostgreSQL would go through the whole line for a subquery that finds none.
+    names = {f"a{number}": app["app_id"] for number, app in enumerate(apps)}
     rows = yield (
         f"""UPDATE jobs SET status = 'held' WHERE seq IN (SELECT seq FROM jobs
-        WHERE status = 'queued' AND app_id IN (SELECT app_id FROM job_rests
-          WHERE until > CAST(:now AS DOUBLE PRECISION)) LIMIT {ASIDE}{locked})
-        RETURNING rank, type""",
-        {"now": now},
+        WHERE status = 'queued' AND app_id IN ({", ".join(f":{name}" for name in names)})
+        LIMIT {ASIDE}{locked}) RETURNING rank, type""",
+        names,
     )
     return [(row["rank"], row["type"], 0, -1) for row in rows]
 
