@@ -32,7 +32,7 @@ class Server(_Section):
     """Characters of text in a request."""
     max_in_flight: int = Field(default=2000, ge=1)
     """Requests that run at once in a process; more are told to come back (503)."""
-    max_lag_ms: float = Field(default=100, gt=0, le=60_000)
+    max_lag_ms: float = Field(default=250, gt=0, le=60_000)
     """How late the process may be, twice running, before it turns some requests away (503)."""
     max_messages: int = Field(default=5000, ge=1)
     """Messages of one request."""
