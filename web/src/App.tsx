@@ -142,11 +142,12 @@ export function App() {
   );
 }
 
+/** At once where it is: the next key that is pressed belongs to it. */
 function focus(id: string, otherwise: () => void): void {
-  requestAnimationFrame(() => {
-    if (!document.getElementById(id)) otherwise();
-    requestAnimationFrame(() => document.getElementById(id)?.focus());
-  });
+  const there = document.getElementById(id);
+  if (there?.checkVisibility({ visibilityProperty: true })) return there.focus();
+  if (!there) otherwise();
+  requestAnimationFrame(() => requestAnimationFrame(() => document.getElementById(id)?.focus()));
 }
 
 const LINKS: Record<string, string> = {
