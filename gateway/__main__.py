@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -98,9 +99,16 @@ def several(count: int, read: Read, config: Path | None) -> int:
         from gateway.cache.items import MAX_BYTES
         from gateway.cache.shared_shelf import SharedShelf
         from gateway.jobs.line_board import BoardLines
+        from gateway.place import Place
+        from gateway.rests.near import RestsBoard
         from gateway.serve import Post, serve
 
-        board, shelf, lines = Board(count), SharedShelf(MAX_BYTES), BoardLines()
+        shared = Place(
+            board=Board(count),
+            shelf=SharedShelf(MAX_BYTES),
+            lines=BoardLines(),
+            rests=RestsBoard(),
+        )
         with workers.reserve(settings.server.host, settings.server.port) as held:
             port = held.getsockname()[1]
 
@@ -115,12 +123,9 @@ def several(count: int, read: Read, config: Path | None) -> int:
             def work(number: int, ready: workers.Ready) -> int:
                 post = Post(
                     shared=True,
-                    number=number,
                     tells=number == 0,
                     ready=ready,
-                    board=board,
-                    shelf=shelf,
-                    lines=lines,
+                    place=replace(shared, worker=number),
                 )
                 try:
                     return uvloop.run(serve(fixed, config, post))

@@ -13,14 +13,13 @@ from aiohttp import web
 
 from gateway import slow_heads
 from gateway.accounts.accounts import Accounts
-from gateway.accounts.board import Board
 from gateway.accounts.codebook import CodeBook
 from gateway.accounts.identity import ADMIN, Identity
 from gateway.accounts.limits import Limits
 from gateway.accounts.metering import Metering
 from gateway.cache.answers import Answers, shelf_of
 from gateway.cache.items import MAX_BYTES, Items
-from gateway.cache.shelf import MemoryShelf, NearShelf
+from gateway.cache.shelf import MemoryShelf
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.learned import Learned
@@ -30,7 +29,6 @@ from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router
 from gateway.feedback.keeper import FeedbackKeeper
 from gateway.jobs.gate import Gates
-from gateway.jobs.line_board import BoardLines
 from gateway.jobs.line_redis import RedisLine
 from gateway.jobs.service import Jobs, queue_for
 from gateway.ledger.ledger import Ledger
@@ -42,7 +40,9 @@ from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.origins import Origins
 from gateway.overrides import Overrides
+from gateway.place import ALONE, Place
 from gateway.reload import Reloader, registry_of, router_of
+from gateway.rests.around import RestsAround
 from gateway.rests.shared import SharedRests
 from gateway.routes import (
     ai_request,
@@ -94,14 +94,9 @@ def build_app(
     environment: Mapping[str, str] = os.environ,
     looked: Callable[[Services], None] | None = None,
     access: AccessLog | None = None,
-    board: Board | None = None,
-    worker: int = 0,
-    shelf: NearShelf | None = None,
-    lines: BoardLines | None = None,
+    place: Place = ALONE,
 ) -> web.Application:
-    """The application. `looked` is called when every upstream was looked at for the first time;
-    `board` is where several workers count together, `worker` which of them this is, `shelf`
-    where all of them keep items of answers, and `lines` where their callers wait together.
+    """The application. `looked` is called when every upstream was looked at for the first time.
 
     Raises providers.registry.CatalogError for a provider that cannot be; its start raises
     StoreError for a database that cannot be used.
@@ -149,17 +144,7 @@ def build_app(
         redis = connect(settings.store.redis)
         try:
             await database.open()
-            services = _services(
-                settings,
-                client,
-                environment,
-                access,
-                database,
-                redis,
-                (board, worker),
-                MemoryShelf(MAX_BYTES) if shelf is None else shelf,
-                lines,
-            )
+            services = _services(settings, client, environment, access, database, redis, place)
             app[SERVICES] = services
             Reloader(services, lambda: (settings, environment))
             await services.overrides.load()
@@ -244,9 +229,7 @@ def _services(
     access: AccessLog | None,
     database: Database,
     redis: Redis | None,
-    place: tuple[Board | None, int],
-    shelf: NearShelf,
-    lines: BoardLines | None,
+    place: Place,
 ) -> Services:
     registry = registry_of(settings, client, environment)
     # The directory is another one after a reload.
@@ -259,16 +242,22 @@ def _services(
     learned = Learned()
     router = router_of(settings, directory, client, recorder, learned, prices)
     table = CooldownTable(settings.cooldown, time.monotonic)
-    rests = table if redis is None else SharedRests(table, redis)
+    rests: CooldownTable | RestsAround = table
+    if redis is not None:
+        rests = SharedRests(table, redis)
+    elif place.rests is not None:
+        rests = place.rests.of(place.worker, table)
     walker = Walker(settings.attempts, rests, recorder, time.monotonic, learned)
     warnings: dict[str, str] = {}
     accounts = Accounts(settings, CodeBook(database), redis, warnings)
-    metering = Metering(accounts, database, redis, *place, flush=lambda: services.ledger.flush())
+    metering = Metering(
+        accounts, database, redis, place.board, place.worker, flush=lambda: services.ledger.flush()
+    )
     limits = Limits(accounts, metering.counts, prices)
     pressure = Pressure(settings.server)
     metrics.shed.set_function(lambda: pressure.shed)
     answers_kept = Answers(lambda: services.settings, shelf_of(settings, redis))
-    line = lines.of(place[1]) if lines is not None else None
+    line = place.lines.of(place.worker) if place.lines is not None else None
     gates = Gates(lambda: services.settings, line=line if redis is None else RedisLine(redis))
     pipeline = Pipeline(
         router,
@@ -331,7 +320,7 @@ def _services(
         jobs=work,
         gates=gates,
         answers=answers_kept,
-        items=Items(shelf, redis),
+        items=Items(MemoryShelf(MAX_BYTES) if place.shelf is None else place.shelf, redis),
         overrides=Overrides(database, Sealer(settings.store), warnings),
         database=database,
         redis=redis,

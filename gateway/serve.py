@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.accounts.board import Board
 from gateway.app import build_app, build_runner
-from gateway.cache.shelf import NearShelf
 from gateway.environment import Read, folders
-from gateway.jobs.line_board import BoardLines
 from gateway.monitor import logs, reports
+from gateway.place import ALONE, Place
 from gateway.plan_lines import plan_lines
 from gateway.reload import Reloader
 from gateway.services import SERVICES, Services
@@ -41,17 +39,11 @@ class Post:
 
     shared: bool = False
     """Several processes listen on the port; the kernel deals out the connections."""
-    number: int = 0
     tells: bool = True
     """Prints the plan."""
     ready: Callable[[], None] = lambda: None
     """Called when it listens."""
-    board: Board | None = None
-    """Where the workers count their callers together."""
-    shelf: NearShelf | None = None
-    """Where they keep items of answers together."""
-    lines: BoardLines | None = None
-    """Where their callers wait together."""
+    place: Place = ALONE
 
 
 async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
@@ -84,16 +76,13 @@ async def serve(read: Read, config: Path | None, post: Post = Post()) -> int:
         tell()
 
     told = reports.start(settings.log, environment)
-    lines = logs.start(settings.log, number=post.number, reports=told)
+    lines = logs.start(settings.log, number=post.place.worker, reports=told)
     app = build_app(
         settings,
         environment,
         looked if post.tells else None,
         lines.access,
-        post.board,
-        post.number,
-        post.shelf,
-        post.lines,
+        post.place,
     )
     traces = traces_of(environment)
     if traces is not None:

@@ -29,7 +29,7 @@ from gateway.monitor.metrics import Metrics
 from gateway.monitor.recorder import MetricsRecorder
 from gateway.origins import Origins
 from gateway.overrides import Changes, Overrides
-from gateway.rests.shared import SharedRests
+from gateway.rests.around import RestsAround
 from gateway.settings import Settings
 from gateway.store.database import Database
 from providers import http1
@@ -105,7 +105,7 @@ class Services:
     router: Router
     pipeline: Pipeline
     metrics: Metrics
-    rests: CooldownTable | SharedRests
+    rests: CooldownTable | RestsAround
     accounts: Accounts
     limits: Limits
     metering: Metering

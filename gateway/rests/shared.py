@@ -15,11 +15,9 @@ import secrets
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from chat.errors import UpstreamError
 from gateway.engine.cooldown import Change, CooldownTable
-from gateway.engine.ports import Rest
+from gateway.rests.around import RestsAround
 from gateway.rests.words import read, written
-from gateway.settings import Cooldown
 from gateway.store.faults import unreachable
 
 if TYPE_CHECKING:
@@ -42,20 +40,17 @@ MAX_UNTOLD = 1000
 RELEASE = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end return 0"
 
 
-class SharedRests:
-    """The engine's Rests: a CooldownTable that tells and is told."""
+class SharedRests(RestsAround):
+    """The engine's Rests."""
 
     def __init__(self, table: CooldownTable, redis: Redis) -> None:
-        self._table = table
+        super().__init__(table)
         self._redis = redis
         self._me = secrets.token_hex(8)
         self._untold: asyncio.Queue[Change | str] = asyncio.Queue(MAX_UNTOLD)
-        self._claims: dict[str, int] = {}
-        """Probes of ours that the others know of: target -> ticket."""
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = False
         """Others are heard."""
-        table.changed = self._tell
 
     def start(self) -> None:
         self._tasks = [
@@ -71,38 +66,9 @@ class SharedRests:
                 for target in list(self._claims):
                     await self._free(target)
 
-    @property
-    def settings(self) -> Cooldown:
-        return self._table.settings
-
-    @settings.setter
-    def settings(self, settings: Cooldown) -> None:
-        self._table.settings = settings
-
-    def calm(self) -> bool:
-        return self._table.calm()
-
-    def resting(self, target: str) -> Rest | None:
-        return self._table.resting(target)
-
     def enter(self, target: str, *, early: bool = False) -> int | Awaitable[int | None] | None:
         ticket = self._table.enter(target, early=early)
         return self._claimed(target, ticket) if ticket else ticket
-
-    def answered(self, target: str, probe: int) -> None:
-        self._table.answered(target, probe)
-        self._released(target, probe)
-
-    def failed(self, target: str, error: UpstreamError, probe: int = 0) -> None:
-        self._table.failed(target, error, probe)
-        self._released(target, probe)
-
-    def succeeded(self, target: str) -> None:
-        self._table.succeeded(target)
-
-    def left(self, target: str, probe: int) -> None:
-        self._table.left(target, probe)
-        self._released(target, probe)
 
     async def _claimed(self, target: str, ticket: int) -> int | None:
         """The ticket, where no other process probes; where nobody can be asked, too."""
@@ -121,10 +87,8 @@ class SharedRests:
         self._table.left(target, ticket)
         return None
 
-    def _released(self, target: str, probe: int) -> None:
-        if probe and self._claims.get(target) == probe:
-            del self._claims[target]
-            self._put(target)
+    def _let_go(self, target: str) -> None:
+        self._put(target)
 
     def _tell(self, change: Change) -> None:
         self._put(change)

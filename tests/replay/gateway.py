@@ -14,6 +14,7 @@ from multidict import CIMultiDictProxy
 
 from gateway.accounts.board import Board
 from gateway.app import build_app, build_runner
+from gateway.place import Place
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings
 
@@ -107,7 +108,7 @@ def openai_provider(url: str) -> dict[str, Any]:
 async def running(
     given: Settings, environment: dict[str, str] | None = None, board: Board | None = None
 ) -> AsyncGenerator[Running, None]:
-    app = build_app(given, environment or {}, board=board)
+    app = build_app(given, environment or {}, place=Place(board=board))
     runner = build_runner(app, given)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,0 +1,27 @@
+"""A worker's place among those of its machine, and what they share: made before the fork."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.accounts.board import Board
+from gateway.cache.shelf import NearShelf
+from gateway.jobs.line_board import BoardLines
+from gateway.rests.near import RestsBoard
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    worker: int = 0
+    board: Board | None = None
+    """Where they count their callers together."""
+    shelf: NearShelf | None = None
+    """Where they keep items of answers."""
+    lines: BoardLines | None = None
+    """Where their callers wait."""
+    rests: RestsBoard | None = None
+    """Where they tell each other who rests."""
+
+
+ALONE = Place()
+"""The only process, which shares with nobody."""
