@@ -151,6 +151,7 @@ function About() {
               <span>Name</span>
               <input
                 value={name}
+                disabled={!data}
                 autoComplete="name"
                 maxLength={200}
                 aria-invalid={fault?.param === "display_name"}
@@ -161,6 +162,7 @@ function About() {
               <span>E-mail</span>
               <input
                 value={email}
+                disabled={!data}
                 type="email"
                 autoComplete="email"
                 maxLength={254}
