@@ -1,5 +1,5 @@
 /** Who sits here: what this browser knows, and what the gateway keeps of it. */
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { signIn, signOut, useSigned } from "../api/gateway";
 import { told } from "../api/http";
 import type { Told } from "../api/http";
@@ -114,14 +114,13 @@ function Look({ held }: { held: boolean }) {
 
 function About() {
   const { data, error, missing, put } = useLoad<Kept>("/profile");
-  const [name, setName] = useState("");
-  const [email, setEmail] = useState("");
+  // What is typed stays, whenever the kept one comes.
+  const [typedName, setName] = useState<string | null>(null);
+  const [typedEmail, setEmail] = useState<string | null>(null);
+  const name = typedName ?? data?.display_name ?? "";
+  const email = typedEmail ?? data?.email ?? "";
   const [fault, setFault] = useState<Told | null>(null);
   const [done, setDone] = useState("");
-  useEffect(() => {
-    setName(data?.display_name ?? "");
-    setEmail(data?.email ?? "");
-  }, [data]);
   const save = async () => {
     setFault(null);
     setDone("");
@@ -151,7 +150,6 @@ function About() {
               <span>Name</span>
               <input
                 value={name}
-                disabled={!data}
                 autoComplete="name"
                 maxLength={200}
                 aria-invalid={fault?.param === "display_name"}
@@ -162,7 +160,6 @@ function About() {
               <span>E-mail</span>
               <input
                 value={email}
-                disabled={!data}
                 type="email"
                 autoComplete="email"
                 maxLength={254}
