@@ -35,10 +35,13 @@ class Seen:
     closing: dict[str, Any] | None = None
 
 
-async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
-    """Yield the JSON of each `data:` event as soon as it is whole; comments are passed over."""
+async def events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[float, dict[str, Any]]]:
+    """Yield the JSON of each `data:` event as soon as it is whole, after the time at which its
+    last bytes were read (seconds of perf_counter); comments are passed over."""
     buffer = b""
     async for piece in response.content.iter_any():
+        # Once a read: on a busy machine it takes milliseconds to print what came together.
+        read_at = time.perf_counter()
         buffer = (buffer + piece).replace(b"\r\n", b"\n")
         *whole, buffer = buffer.split(b"\n\n")
         for block in whole:
@@ -56,7 +59,7 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, An
                 raise NotStreamedError(f"An event is not JSON: {data[:200]}") from None
             if not isinstance(event, dict):
                 raise NotStreamedError(f"An event is not a JSON object: {data[:200]}")
-            yield event
+            yield read_at, event
 
 
 async def ask(url: str, message: str, model: str, timeout_s: float) -> Seen:
@@ -77,8 +80,8 @@ async def ask(url: str, message: str, model: str, timeout_s: float) -> Seen:
                 raise NotStreamedError(
                     f"The content type is {response.content_type}, not text/event-stream."
                 )
-            async for event in events(response):
-                show(event, (time.perf_counter() - began) * 1000, seen)
+            async for read_at, event in events(response):
+                show(event, (read_at - began) * 1000, seen)
     except aiohttp.ClientConnectorError:
         raise NotStreamedError(f"Nothing answers at {url}: start it with `make run`.") from None
     except TimeoutError:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.replay.server import answering
+
 SCRIPT = Path(__file__).parents[2] / "test_streaming.py"
 GAP_S = 0.02
 
@@ -28,6 +30,7 @@ class Gateway:
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
+        assert (request.method, request.path) == ("POST", "/complete")
         self.asked.append(await request.json())
         if self.play is None:
             return web.json_response({"error": {"message": "no target left"}}, status=self.status)
@@ -40,15 +43,8 @@ class Gateway:
 @pytest.fixture
 async def gateway() -> AsyncIterator[Gateway]:
     gateway = Gateway()
-    app = web.Application()
-    app.router.add_post("/complete", gateway.complete)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    gateway.url = f"http://{host}:{port}"
-    yield gateway
-    await runner.cleanup()
+    async with answering(gateway.complete) as gateway.url:
+        yield gateway
 
 
 async def smoke(*arguments: str) -> tuple[int, str, str]:
