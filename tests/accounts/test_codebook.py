@@ -23,15 +23,6 @@ from tests.store import servers
 CARDS = Terms(name="Cards", rate_limit="100/hour")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/pointsman.db"
-    else:
-        with servers.postgres() as found:
-            yield found
-
-
 @asynccontextmanager
 async def accounts(url: str, redis: Redis | None = None, **tree: Any) -> AsyncGenerator[Accounts]:
     """One process's."""
@@ -55,8 +46,8 @@ async def until(true: Callable[[], bool], limit_s: float) -> float:
     return time.monotonic() - began
 
 
-async def test_another_process_learns_of_every_change_in_a_second(url: str) -> None:
-    async with accounts(url) as one, accounts(url) as other:
+async def test_another_process_learns_of_every_change_in_a_second(store_url: str) -> None:
+    async with accounts(store_url) as one, accounts(store_url) as other:
         code, given = await one.book.create(CARDS)
         await one.changed()
         assert one.find(given) is not None
@@ -103,8 +94,8 @@ async def test_only_hashes_are_kept(tmp_path: Path) -> None:
         assert len(given) > 40
 
 
-async def test_many_changes_at_once_lose_none(url: str) -> None:
-    async with accounts(url) as one, accounts(url) as other:
+async def test_many_changes_at_once_lose_none(store_url: str) -> None:
+    async with accounts(store_url) as one, accounts(store_url) as other:
         made = await asyncio.gather(
             *(book.create(CARDS) for book in (one.book, other.book) for _ in range(10))
         )
@@ -121,11 +112,11 @@ async def test_many_changes_at_once_lose_none(url: str) -> None:
         assert book.version >= 40
 
 
-async def test_processes_that_start_together_make_one_admin_token(url: str) -> None:
-    database = Database(url)
+async def test_processes_that_start_together_make_one_admin_token(store_url: str) -> None:
+    database = Database(store_url)
     await database.open()
     await database.close()
-    async with accounts(url) as one, accounts(url) as two, accounts(url) as three:
+    async with accounts(store_url) as one, accounts(store_url) as two, accounts(store_url) as three:
         every = (one, two, three)
         fresh = [found.fresh_admin_token for found in every if found.fresh_admin_token]
         assert len(fresh) == 1
@@ -135,11 +126,11 @@ async def test_processes_that_start_together_make_one_admin_token(url: str) -> N
         await until(lambda: one.admin_digest == secret.digest("pm-admin-new"), 3)
 
 
-async def test_the_settings_codes_come_change_and_go(url: str) -> None:
+async def test_the_settings_codes_come_change_and_go(store_url: str) -> None:
     def seeds(**tree: Any) -> dict[str, SeedTerms]:
         return {name: SeedTerms.model_validate(row) for name, row in tree.items()}
 
-    async with accounts(url, codes={"abc123hash": {"name": "Cards"}}) as one:
+    async with accounts(store_url, codes={"abc123hash": {"name": "Cards"}}) as one:
         app = one.find("abc123hash")
         assert app is not None
         assert not await one.book.seed(seeds(abc123hash={"name": "Cards"}))

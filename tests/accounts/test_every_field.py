@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -19,7 +17,6 @@ from gateway.accounts.board import Board
 from gateway.routes.settings import ROUTE_FIELDS
 from tests.replay.gateway import ADMIN, Running, openai_provider, running, settings
 from tests.replay.server import Play, ReplayServer, openai_body
-from tests.store import servers
 
 CODE = "abc123hash"
 SPACES = " " * 10_000_000
@@ -65,21 +62,6 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
 QUERIES = ("/usage", "/usage/savings", "/jobs")
 OPEN = {"/settings/test", "/profile", "/settings", "/jobs"}
 """Doors whose description does not say that there are no other fields."""
-
-
-@contextmanager
-def stored(kind: str, folder: Path) -> Generator[str]:
-    if kind == "sqlite":
-        yield f"sqlite:///{folder}/p.db"
-    else:
-        with servers.postgres() as url:
-            yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
-    with stored(request.param, tmp_path) as url:
-        yield url
 
 
 def given(upstream: str, store: str) -> Any:
@@ -202,13 +184,13 @@ async def one_code(gateway: Running) -> str:
 
 
 @pytest.mark.parametrize(("method", "path"), BODIES)
-async def test_every_field_of_a_body(method: str, path: str, store: str) -> None:
+async def test_every_field_of_a_body(method: str, path: str, store_url: str) -> None:
     base = BODIES[method, path]
     hello = Play(openai_body("hello"), content_type="application/json")
     wrong: list[str] = []
     async with (
         ReplayServer(hello) as upstream,
-        running(given(upstream.url, store)) as gateway,
+        running(given(upstream.url, store_url)) as gateway,
     ):
         async with gateway.session.get(gateway.url + "/openapi.json") as answer:
             spec = await answer.json()
@@ -260,9 +242,9 @@ async def test_every_field_of_a_body(method: str, path: str, store: str) -> None
 
 
 @pytest.mark.parametrize("path", QUERIES)
-async def test_every_field_of_a_query(path: str, store: str) -> None:
+async def test_every_field_of_a_query(path: str, store_url: str) -> None:
     wrong: list[str] = []
-    async with running(given("http://127.0.0.1:9", store)) as gateway:
+    async with running(given("http://127.0.0.1:9", store_url)) as gateway:
         async with gateway.session.get(gateway.url + "/openapi.json") as answer:
             spec = await answer.json()
         names = [
@@ -287,9 +269,9 @@ async def test_every_field_of_a_query(path: str, store: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-async def test_an_id_in_a_path_may_be_anything(store: str) -> None:
+async def test_an_id_in_a_path_may_be_anything(store_url: str) -> None:
     wrong: list[str] = []
-    async with running(given("http://127.0.0.1:9", store)) as gateway:
+    async with running(given("http://127.0.0.1:9", store_url)) as gateway:
         await one_code(gateway)
         before = await state(gateway)
         ids = [
@@ -356,9 +338,9 @@ async def test_the_longest_answer_that_can_be_written_breaks_no_budget(longest: 
                     assert (answer.status, told["error"]["param"]) == (400, "max_tokens")
 
 
-async def test_one_bad_request_of_a_batch_is_told_and_the_others_are_queued(store: str) -> None:
+async def test_one_bad_request_of_a_batch_is_told_and_the_others_are_queued(store_url: str) -> None:
     """The fields are those of POST /jobs; what is the batch's own is its list."""
-    async with running(given("http://127.0.0.1:9", store)) as gateway:
+    async with running(given("http://127.0.0.1:9", store_url)) as gateway:
         good = BODIES["POST", "/jobs"]
         items: list[Any] = [
             {**good, field: value}

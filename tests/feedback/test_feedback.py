@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,7 +21,6 @@ from gateway.store.database import Database
 from tests.doors.upstreams import HELLO, play, provider
 from tests.replay.gateway import ADMIN, Running, running, settings
 from tests.replay.server import ReplayServer
-from tests.store import servers
 
 
 @asynccontextmanager
@@ -148,19 +146,10 @@ async def test_what_was_kept_can_be_deleted() -> None:
             assert response.status == 401
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/pointsman.db"
-    else:
-        with servers.postgres() as url:
-            yield url
-
-
-async def test_what_is_too_old_goes_and_a_restart_forgets_nothing(url: str) -> None:
-    async with asked("one", "two", store=url, capture=True):
+async def test_what_is_too_old_goes_and_a_restart_forgets_nothing(store_url: str) -> None:
+    async with asked("one", "two", store=store_url, capture=True):
         pass
-    database = Database(url)
+    database = Database(store_url)
     await database.open()
     now = 0.0
     keeper = FeedbackKeeper(Feedback(capture=True, keep_days=30), database, now=lambda: now)

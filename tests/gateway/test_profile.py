@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.replay.gateway import ADMIN, Running, running, settings
-from tests.store import servers
 
 NOTHING = {"display_name": "", "email": "", "theme": "", "language": ""}
 ADA = {
@@ -18,15 +15,6 @@ ADA = {
     "theme": "dark",
     "language": "en-GB",
 }
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/pointsman.db"
-    else:
-        with servers.postgres() as url:
-            yield url
 
 
 async def read(gateway: Running, headers: dict[str, str]) -> tuple[int, Any]:
@@ -46,18 +34,18 @@ async def code(gateway: Running, name: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {(await response.json())['code']}"}
 
 
-async def test_a_profile_is_kept_field_by_field(url: str) -> None:
-    async with running(settings(store={"database": url})) as gateway:
+async def test_a_profile_is_kept_field_by_field(store_url: str) -> None:
+    async with running(settings(store={"database": store_url})) as gateway:
         assert await read(gateway, ADMIN) == (200, NOTHING)
         assert await write(gateway, ADMIN, ADA) == (200, ADA)
         assert await write(gateway, ADMIN, {}) == (200, ADA)
         assert await write(gateway, ADMIN, {"email": ""}) == (200, {**ADA, "email": ""})
-    async with running(settings(store={"database": url})) as gateway:
+    async with running(settings(store={"database": store_url})) as gateway:
         assert await read(gateway, ADMIN) == (200, {**ADA, "email": ""})
 
 
-async def test_each_code_has_a_profile_of_its_own(url: str) -> None:
-    async with running(settings(store={"database": url})) as gateway:
+async def test_each_code_has_a_profile_of_its_own(store_url: str) -> None:
+    async with running(settings(store={"database": store_url})) as gateway:
         mine, theirs = await code(gateway, "mine"), await code(gateway, "theirs")
         assert await write(gateway, mine, ADA) == (200, ADA)
         assert await read(gateway, theirs) == (200, NOTHING)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,8 @@ from gateway.sealing import Sealer
 from gateway.settings import Store
 from tests.replay.gateway import ADMIN, Running, openai_provider, running, settings
 from tests.replay.server import Play, ReplayServer, openai_stream
-from tests.store import servers
 
 KEY = "sk-test-0123456789-wxyz"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/pointsman.db"
-    else:
-        with servers.postgres() as url:
-            yield url
 
 
 SECRET = "a secret of the tests, long enough"
@@ -107,9 +96,9 @@ async def get(gateway: Running, path: str) -> Any:
         return await response.json()
 
 
-async def test_a_key_that_is_set_turns_its_provider_on_and_is_never_told(url: str) -> None:
+async def test_a_key_that_is_set_turns_its_provider_on_and_is_never_told(store_url: str) -> None:
     upstream = ReplayServer(Play(openai_stream("yes")))
-    async with upstream, running(given(url)) as gateway:
+    async with upstream, running(given(store_url)) as gateway:
         before = await get(gateway, "/settings")
         assert before["openai_api_key"] is None
         status, body = await post(
@@ -126,7 +115,7 @@ async def test_a_key_that_is_set_turns_its_provider_on_and_is_never_told(url: st
         status, again = await post(gateway, "/settings", {"openai_api_key": "••••wxyz"})
         assert status == 200
         assert again["openai_api_key"] == "••••wxyz"
-    async with running(given(url)) as gateway:
+    async with running(given(store_url)) as gateway:
         # Stored, and in use after the next start.
         body = await get(gateway, "/settings")
         assert body["openai_api_key"] == "••••wxyz"
@@ -136,8 +125,8 @@ async def test_a_key_that_is_set_turns_its_provider_on_and_is_never_told(url: st
         assert body["openai_api_key"] is None
 
 
-async def test_a_change_is_in_use_on_the_other_processes_too(url: str) -> None:
-    async with running(given(url)) as one, running(given(url)) as other:
+async def test_a_change_is_in_use_on_the_other_processes_too(store_url: str) -> None:
+    async with running(given(store_url)) as one, running(given(store_url)) as other:
         status, _ = await post(one, "/settings", {"routes": {"auto": {"threshold": 0.25}}})
         assert status == 200
         assert one.services.settings.routes["auto"].threshold == 0.25
@@ -154,12 +143,12 @@ async def test_a_change_is_in_use_on_the_other_processes_too(url: str) -> None:
         assert one.services.settings.routes["auto"].threshold is None
 
 
-async def test_changes_at_once_from_two_processes_are_all_kept(url: str) -> None:
+async def test_changes_at_once_from_two_processes_are_all_kept(store_url: str) -> None:
     names = [f"p{number}" for number in range(6)]
     rows = {name: openai_provider("http://127.0.0.1:9") for name in names}
     async with (
-        running(given(url, providers=rows)) as one,
-        running(given(url, providers=rows)) as other,
+        running(given(store_url, providers=rows)) as one,
+        running(given(store_url, providers=rows)) as other,
     ):
         done = await asyncio.gather(
             *(
@@ -206,8 +195,8 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         Sealer(Store(secret_key="short")).seal("x")
 
 
-async def test_only_the_admin_reads_and_writes(url: str) -> None:
-    async with running(given(url)) as gateway:
+async def test_only_the_admin_reads_and_writes(store_url: str) -> None:
+    async with running(given(store_url)) as gateway:
         async with gateway.session.get(gateway.url + "/settings") as response:
             assert response.status == 401
         for path in ("/settings", "/settings/test"):

@@ -23,14 +23,10 @@ KINDS = ("sqlite", "postgresql", "redis")
 @contextmanager
 def store(kind: str, folder: Path) -> Generator[str]:
     """Yields the URL of an empty store."""
-    if kind == "sqlite":
-        yield f"sqlite:///{folder}/jobs.db"
-    elif kind == "redis":
-        with servers.redis(folder / "redis", durable=True) as url:
-            yield url
-    else:
-        with servers.postgres() as url:
-            yield url
+    redis = kind == "redis"
+    made = servers.redis(folder / kind, durable=True) if redis else servers.database(kind, folder)
+    with made as url:
+        yield url
 
 
 async def prepare(url: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,15 +35,6 @@ PRICES = {
 }
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/pointsman.db"
-    else:
-        with servers.postgres() as url:
-            yield url
-
-
 def note(ledger: Ledger, settlement: Settlement) -> None:
     ledger.settled([(ledger._now(), settlement)])
 
@@ -63,8 +54,10 @@ class Counted:
 
 
 @pytest.fixture
-async def written(url: str) -> AsyncGenerator[tuple[Ledger, Database, Counted, dict[str, str]]]:
-    database = Database(url)
+async def written(
+    store_url: str,
+) -> AsyncGenerator[tuple[Ledger, Database, Counted, dict[str, str]]]:
+    database = Database(store_url)
     await database.open()
     counted, warnings = Counted(), dict[str, str]()
     given = settings(prices=PRICES).prices
@@ -160,12 +153,12 @@ def test_the_totals_are_made_anew_by_a_command(tmp_path: Path) -> None:
 
 
 async def test_a_row_that_the_database_refuses_does_not_hold_up_the_others(
-    written: Written, url: str
+    written: Written, store_url: str
 ) -> None:
     ledger, database, counted, _ = written
     note(ledger, settled())
     bad = settled()
-    bad.trace.total_ms = "nonsense" if url.startswith("postgres") else 2**70  # type: ignore[assignment]
+    bad.trace.total_ms = "nonsense" if store_url.startswith("postgres") else 2**70  # type: ignore[assignment]
     note(ledger, bad)
     note(ledger, settled(model="m\0n" * 100, outcome="failed", error="timeout"))
     note(ledger, settled(usage=Usage(-5, 2**80)))
@@ -380,21 +373,21 @@ async def noted(url: str, count: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_stop_loses_nothing_and_a_kill_at_most_the_last_second(
-    url: str, tmp_path: Path, number: signal.Signals
+    store_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     play = Play(openai_body("yes"), content_type="application/json")
     async with (
         ReplayServer(play) as upstream,
-        books.gateway(tmp_path, toml(upstream.url, url)) as gateway,
+        books.gateway(tmp_path, toml(upstream.url, store_url)) as gateway,
     ):
         await ask(gateway.url, 100)
         if number is signal.SIGKILL:
             # Twice the time between two writings; a machine that is busy gets more.
             await asyncio.sleep(1)
-            await noted(url, 100)
+            await noted(store_url, 100)
         await ask(gateway.url, 30)
         code = gateway.kill(number)
-    database = Database(url)
+    database = Database(store_url)
     await database.open()
     found = await books.count(database)
     totals = await books.days(database)

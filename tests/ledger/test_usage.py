@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncGenerator, Generator
-from pathlib import Path
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from chat.trace import Trace
 from gateway.engine.ports import Caller, Settlement
 from gateway.ledger.rows import DAY_MS, rows_of
 from tests.replay.gateway import ADMIN, Running, running, settings
-from tests.store import servers
 
 DAY = 20_000
 """2024-10-04."""
@@ -23,19 +21,10 @@ PRICES = {"easy/m": {"input": 1, "output": 2}, "hard/m": {"input": 10, "output":
 APP = Caller("app1", "Flash Cards")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/pointsman.db"
-    else:
-        with servers.postgres() as url:
-            yield url
-
-
 @pytest.fixture
-async def gateway(url: str) -> AsyncGenerator[Running]:
+async def gateway(store_url: str) -> AsyncGenerator[Running]:
     given = settings(
-        store={"database": url},
+        store={"database": store_url},
         prices=PRICES,
         providers={
             name: {"kind": "openai", "base_url": "http://127.0.0.1:9/v1"}

@@ -22,7 +22,7 @@ from gateway.monitor import logs, reports
 from gateway.settings import Log, Settings, SettingsError
 from tests.deploy.kept import ROOT, keeper, until
 from tests.ports import free_port
-from tests.replay.server import ReplayServer
+from tests.replay.server import ReplayServer, answering
 
 KEY = "sk-live-0123456789abcdef"
 PASSWORD = "the database's own password"
@@ -38,6 +38,7 @@ class Receiver:
     dsn: str = ""
 
     async def take(self, request: web.Request) -> web.Response:
+        assert (request.method, request.path) == ("POST", "/path/api/7/envelope/")
         assert request.content_type == "application/x-sentry-envelope"
         self.auth.append(request.headers["X-Sentry-Auth"])
         self.bodies.append(await request.read())
@@ -62,16 +63,9 @@ class Receiver:
 @asynccontextmanager
 async def receiver() -> AsyncGenerator[Receiver]:
     made = Receiver()
-    app = web.Application()
-    app.router.add_post("/path/api/7/envelope/", made.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.dsn = f"http://public@127.0.0.1:{runner.addresses[0][1]}/path/7"
-    try:
+    async with answering(made.take) as url:
+        made.dsn = url.replace("//", "//public@") + "/path/7"
         yield made
-    finally:
-        await runner.cleanup()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.replay.server import Play, ReplayServer, openai_body, openai_stream
+from tests.replay.server import Play, ReplayServer, answering, openai_body, openai_stream
 
 ROOT = Path(__file__).parents[2]
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -45,9 +45,10 @@ class Receiver:
     """POST /v1/traces, as a collector takes it."""
 
     spans: list[Span] = field(default_factory=list)
-    port: int = 0
+    url: str = ""
 
     async def take(self, request: web.Request) -> web.Response:
+        assert (request.method, request.path) == ("POST", "/v1/traces")
         assert request.content_type == "application/x-protobuf"
         batch = ExportTraceServiceRequest.FromString(await request.read())
         for resource in batch.resource_spans:
@@ -86,16 +87,8 @@ def _value(value: Any) -> Any:
 @asynccontextmanager
 async def receiver() -> AsyncGenerator[Receiver]:
     found = Receiver()
-    app = web.Application()
-    app.router.add_post("/v1/traces", found.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    found.port = runner.addresses[0][1]
-    try:
+    async with answering(found.take) as found.url:
         yield found
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -103,6 +96,7 @@ async def classifier(seen: list[str]) -> AsyncGenerator[str]:
     """Says that everything is easy, and keeps the traceparent that came."""
 
     async def classify(request: web.Request) -> web.Response:
+        assert (request.method, request.path) == ("POST", "/classify")
         seen.append(request.headers.get("traceparent", ""))
         verdict = {
             "tier": "local",
@@ -113,15 +107,8 @@ async def classifier(seen: list[str]) -> AsyncGenerator[str]:
         }
         return web.json_response(verdict)
 
-    app = web.Application()
-    app.router.add_post("/classify", classify)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with answering(classify) as url:
+        yield url
 
 
 @dataclass
@@ -196,7 +183,7 @@ async def test_a_request_has_a_span_its_classifier_one_and_each_attempt_one(tmp_
             tmp_path,
             upstream.url,
             judge,
-            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{taken.port}",
+            OTEL_EXPORTER_OTLP_ENDPOINT=taken.url,
             OTEL_SERVICE_NAME="points",
         ) as served,
         aiohttp.ClientSession() as session,
@@ -262,7 +249,7 @@ async def test_a_failure_is_an_error_and_a_request_without_a_parent_begins_a_tra
         gateway(
             tmp_path,
             upstream.url,
-            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{taken.port}/",
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"{taken.url}/",
         ) as served,
         aiohttp.ClientSession() as session,
     ):
@@ -294,7 +281,7 @@ async def test_a_caller_who_does_not_sample_leaves_no_spans_but_his_ids_go_on(
         gateway(
             tmp_path,
             upstream.url,
-            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{taken.port}",
+            OTEL_EXPORTER_OTLP_ENDPOINT=taken.url,
             OTEL_TRACES_SAMPLER_ARG="0",
         ) as served,
         aiohttp.ClientSession() as session,
@@ -325,7 +312,7 @@ async def test_what_waits_at_a_stop_is_sent_and_a_dead_receiver_holds_nobody_up(
         gateway(
             tmp_path,
             upstream.url,
-            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{taken.port}",
+            OTEL_EXPORTER_OTLP_ENDPOINT=taken.url,
         ) as served,
         aiohttp.ClientSession() as session,
     ):

@@ -27,7 +27,7 @@ async def test_no_prompt_no_answer_and_no_token_stands_in_a_trace(tmp_path: Path
         gateway(
             tmp_path,
             upstream.url,
-            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{taken.port}",
+            OTEL_EXPORTER_OTLP_ENDPOINT=taken.url,
             ADMIN_TOKEN=TOKEN,
         ) as served,
         aiohttp.ClientSession() as session,

@@ -53,6 +53,16 @@ def postgres() -> Generator[str]:
         server.sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@contextmanager
+def database(kind: str, folder: Path) -> Generator[str]:
+    """Yields the URL of an empty database, of kind sqlite (in the folder) or postgresql."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/pointsman.db"
+    else:
+        with postgres() as url:
+            yield url
+
+
 def _server() -> Postgres:
     """Started by the first test that asks, ended with the run."""
     for server in _SHARED:

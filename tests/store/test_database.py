@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -13,25 +12,12 @@ from sqlalchemy import Connection, text
 
 from gateway.store.database import HEAD, Database, StoreError
 from gateway.store.tables import METADATA
-from tests.store import servers
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/a/pointsman.db"
-    else:
-        with servers.postgres() as url:
-            yield url
 
 
 @pytest.mark.parametrize("migrated", [False, True])
-async def test_the_migrations_make_exactly_the_tables(
-    url: str, migrated: bool, tmp_path: Path
-) -> None:
-    database = Database(url)
+async def test_the_migrations_make_exactly_the_tables(store_url: str, migrated: bool) -> None:
+    database = Database(store_url)
     if migrated:
-        (tmp_path / "a").mkdir(exist_ok=True)
         # No empty database any more, so that each migration runs.
         async with database.begin() as connection:
             await connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
@@ -48,15 +34,23 @@ async def test_the_migrations_make_exactly_the_tables(
     await database.close()
 
 
-async def test_two_processes_may_start_on_an_empty_database_at_once(url: str) -> None:
-    databases = [Database(url) for _ in range(4)]
+async def test_the_folder_of_a_file_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "not" / "there" / "pointsman.db"
+    database = Database(f"sqlite:///{path}")
+    await database.open()
+    await database.close()
+    assert path.exists()
+
+
+async def test_two_processes_may_start_on_an_empty_database_at_once(store_url: str) -> None:
+    databases = [Database(store_url) for _ in range(4)]
     await asyncio.gather(*(database.open() for database in databases))
     for database in databases:
         await database.close()
 
 
-async def test_a_transaction_that_raises_leaves_nothing(url: str) -> None:
-    database = Database(url)
+async def test_a_transaction_that_raises_leaves_nothing(store_url: str) -> None:
+    database = Database(store_url)
     await database.open()
     async with database.begin() as connection:
         await connection.execute(text("CREATE TABLE thing (n INTEGER)"))
@@ -73,8 +67,8 @@ async def test_a_transaction_that_raises_leaves_nothing(url: str) -> None:
     await database.close()
 
 
-async def test_writers_that_read_first_wait_for_each_other(url: str) -> None:
-    database = Database(url)
+async def test_writers_that_read_first_wait_for_each_other(store_url: str) -> None:
+    database = Database(store_url)
     await database.open()
     async with database.begin() as connection:
         await connection.execute(text("CREATE TABLE purse (n INTEGER)"))
