@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 STAMP  := $(VENV)/.installed
-BEFORE := $(VENV)/before
+OTHERS := $(addprefix $(VENV)/,before langchain langchain-before)
 CLIENTS := tests/clients/js
 needs   = @command -v $(1) >/dev/null || { echo "There is no $(1) here: $(2)."; exit 1; }
 
@@ -35,13 +35,17 @@ run: $(STAMP) page ## Start classifier, local model and gateway; ask at http://1
 	@exec $(BIN)/python -m deploy.up
 
 # Some clients leave a socket to the collector at their end, which is not for us to mend.
-test: $(STAMP) page $(BEFORE) ## Run all tests, on real parts
+test: $(STAMP) page $(OTHERS) ## Run all tests, on real parts
 	$(BIN)/python -m pytest
-	PYTHONPATH=$(BEFORE) $(BIN)/python -m pytest -q -p no:cacheprovider -p no:unraisableexception tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py tests/doors/test_error_classes.py tests/clients/check_langchain.py
+	PYTHONPATH=$(VENV)/before $(CLIENTS_OF) tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py tests/doors/test_error_classes.py
+	PYTHONPATH=$(VENV)/langchain $(CLIENTS_OF) tests/clients/check_langchain.py
+	PYTHONPATH=$(VENV)/langchain-before $(CLIENTS_OF) tests/clients/check_langchain.py
+CLIENTS_OF = $(BIN)/python -m pytest -q -p no:cacheprovider -p no:unraisableexception
 
-# The vendors' Python clients as they were one major version ago.
-$(BEFORE): requirements/before.txt | $(STAMP)
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps --target $@.new -r requirements/before.txt
+# The vendors' Python clients as they were one major version ago, and LangChain's four twice: what
+# differs from the environment, in a folder that stands before it.
+$(OTHERS): $(VENV)/%: requirements/%.txt | $(STAMP)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps --target $@.new -r $<
 	@rm -rf $@ && mv $@.new $@ && touch $@
 
 web: web/dist/index.html ## Build the page
@@ -160,7 +164,7 @@ bench: $(STAMP) ## CPU, latency and memory beside a bare proxy and nginx; writes
 lock: $(STAMP) ## Resolve the dependencies again and write requirements/
 	$(UV) $(COMPILE) requirements/bootstrap.in -o requirements/bootstrap.txt
 	$(UV) $(COMPILE) --no-deps requirements/no-deps.in -o requirements/no-deps.txt
-	$(UV) $(COMPILE) --no-deps requirements/before.in -o requirements/before.txt
+	for name in $(notdir $(OTHERS)); do $(UV) $(COMPILE) --no-deps requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 	$(UV) $(COMPILE) --extra local --extra postgres --extra otel --extra train --extra dev --extra clients pyproject.toml -o requirements/all.txt
 	$(UV) $(COMPILE) --extra local --extra postgres --extra otel pyproject.toml -c requirements/all.txt -o requirements/run.txt
 COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
