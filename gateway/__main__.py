@@ -107,7 +107,7 @@ def several(count: int, read: Read, config: Path | None) -> int:
             board=Board(count),
             shelf=SharedShelf(MAX_BYTES),
             lines=BoardLines(),
-            rests=RestsBoard(),
+            rests=RestsBoard(count),
         )
         with workers.reserve(settings.server.host, settings.server.port) as held:
             port = held.getsockname()[1]

@@ -11,12 +11,12 @@ said, a refused key (401, 403) rests long.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from chat.errors import Denied, Limit, Rejected, UpstreamError
 from gateway.engine.ports import Rest
+from gateway.engine.tally import PARTS, Counted, OwnTally, Tally
 from gateway.settings import Cooldown
 
 MAX_TARGETS = 4096
@@ -25,20 +25,11 @@ MAX_LIMIT_S = 3600.0
 """An upstream that says "come back next year" is asked again after an hour."""
 PROBE_S = 1.0
 """What a caller is told to wait for while a probe finds out."""
-PARTS = 10
-"""Parts of the rolling window."""
-
-
-@dataclass(slots=True)
-class _Part:
-    number: int
-    failures: int = 0
-    answers: int = 0
 
 
 @dataclass(slots=True)
 class _State:
-    window: deque[_Part] = field(default_factory=lambda: deque(maxlen=PARTS))
+    tally: Tally
     rests: int = 0
     until: float = 0.0
     error: UpstreamError | None = None
@@ -52,7 +43,8 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A breaker opened (`error`, for so many `seconds`), closed on trust, or forgot everything."""
+    """A breaker opened (`error`, for so many `seconds`), closed on trust, or forgot everything; or
+    it is closed, and a first failure is counted."""
 
     target: str
     seconds: float = 0.0
@@ -61,10 +53,12 @@ class Change:
     rests: int = 0
     """Rests in a row, each twice as long as the one before."""
     trusted: bool = False
+    counts: bool = False
 
 
 class CooldownTable:
-    """`clock` in seconds, monotonic. `changed` is told of each breaker that opens or closes."""
+    """`clock` in seconds, monotonic. `changed` is told of each breaker that opens or closes,
+    `counted` of what is counted while it is closed; `tally` makes what counts for one target."""
 
     def __init__(
         self,
@@ -74,6 +68,8 @@ class CooldownTable:
     ) -> None:
         self.settings = settings
         self.changed = changed
+        self.counted: Callable[[Counted], None] | None = None
+        self.tally: Callable[[str], Tally] = lambda target: OwnTally()
         self._clock = clock
         self._states: dict[str, _State] = {}
         self._tickets = 0
@@ -121,12 +117,16 @@ class CooldownTable:
             return
         if state.trusted:
             del self._states[target]
+            state.tally.clear(own=True)
             self._tell(Change(target))
             return
-        self._part(state).answers += 1
-        failures, _ = self._counted(state)
+        part = self._part()
+        state.tally.answer(part)
+        failures, _ = state.tally.counted(part)
         if not failures:
             del self._states[target]
+        elif self.counted is not None:
+            self.counted(Counted(target, 0, 1))
 
     def left(self, target: str, probe: int) -> None:
         state = self._states.get(target)
@@ -149,16 +149,34 @@ class CooldownTable:
             asked = settings.limit_s if error.retry_after is None else error.retry_after
             self._rest(target, state, min(max(asked, 0.0), MAX_LIMIT_S), error, firm=True)
         else:
-            self._part(state).failures += 1
+            first = state.tally.fail(self._part())
             if probing or state.trusted or self._too_many(state):
-                doubled = settings.rest_s * 2.0 ** min(state.rests, 16)
-                state.rests += 1
-                asked = min(error.retry_after or 0.0, MAX_LIMIT_S)
-                seconds = max(min(doubled, settings.max_s), asked)
-                self._rest(target, state, seconds, error, firm=False)
+                self._open(target, state, error)
+            elif state.error is None:
+                if first:
+                    self._tell(Change(target, counts=True))
+                if self.counted is not None:
+                    self.counted(Counted(target, 1, 0, error))
+
+    def count(self, counted: Counted) -> None:
+        """What another process counted. Whoever comes to the limit opens the breaker."""
+        state = self._states.get(counted.target)
+        if state is None:
+            if not counted.failures:
+                return
+            state = self._state(counted.target)
+        # Of attempts from before a rest: they count no more than this process's own.
+        if state.error is not None:
+            return
+        state.tally.add(self._part(), counted.failures, counted.answers)
+        if counted.failures and counted.error is not None and self._too_many(state):
+            self._open(counted.target, state, counted.error)
 
     def apply(self, change: Change) -> None:
         """What another process found out; nobody is told of it again."""
+        if change.counts:
+            self._state(change.target)
+            return
         if change.error is None:
             state = self._states.get(change.target)
             if state is None or (state.firm and state.until > self._clock()):
@@ -169,7 +187,7 @@ class CooldownTable:
                 del self._states[change.target]
             return
         state = self._state(change.target)
-        self._begin(state, change.seconds, change.error, firm=change.firm)
+        self._begin(state, change.seconds, change.error, firm=change.firm, own=False)
         state.rests = max(state.rests, change.rests)
 
     def resting_now(self) -> list[Change]:
@@ -186,7 +204,7 @@ class CooldownTable:
         if state is None:
             if len(self._states) >= MAX_TARGETS:
                 self._states.pop(next(iter(self._states)))
-            state = self._states[target] = _State()
+            state = self._states[target] = _State(self.tally(target))
         return state
 
     def _too_many(self, state: _State) -> bool:
@@ -194,41 +212,41 @@ class CooldownTable:
         attempts that began before."""
         if state.error is not None:
             return False
-        failures, asked = self._counted(state)
+        failures, answers = state.tally.counted(self._part())
+        asked = failures + answers
         return failures >= self.settings.failures and failures >= self.settings.share * asked
+
+    def _open(self, target: str, state: _State, error: UpstreamError) -> None:
+        doubled = self.settings.rest_s * 2.0 ** min(state.rests, 16)
+        state.rests += 1
+        asked = min(error.retry_after or 0.0, MAX_LIMIT_S)
+        seconds = max(min(doubled, self.settings.max_s), asked)
+        self._rest(target, state, seconds, error, firm=False)
 
     def _rest(
         self, target: str, state: _State, seconds: float, error: UpstreamError, *, firm: bool
     ) -> None:
-        if self._begin(state, seconds, error, firm=firm):
+        if self._begin(state, seconds, error, firm=firm, own=True):
             self._tell(Change(target, seconds, error, firm, state.rests))
 
     def _tell(self, change: Change) -> None:
         if self.changed is not None:
             self.changed(change)
 
-    def _begin(self, state: _State, seconds: float, error: UpstreamError, *, firm: bool) -> bool:
+    def _begin(
+        self, state: _State, seconds: float, error: UpstreamError, *, firm: bool, own: bool
+    ) -> bool:
         """False where a firm rest lasts longer."""
         until = self._clock() + seconds
         if state.error is not None and state.firm and state.until > until:
             return False
         state.until, state.error, state.firm = until, error, firm
         state.trusted = False
-        state.window.clear()
+        state.tally.clear(own=own)
         return True
 
-    def _part(self, state: _State) -> _Part:
-        number = int(self._clock() / self.settings.window_s * PARTS)
-        if not state.window or state.window[-1].number != number:
-            state.window.append(_Part(number))
-        return state.window[-1]
-
-    def _counted(self, state: _State) -> tuple[int, int]:
-        """Failures in the window, and everything that was asked in it."""
-        oldest = int(self._clock() / self.settings.window_s * PARTS) - PARTS
-        parts = [part for part in state.window if part.number > oldest]
-        failures = sum(part.failures for part in parts)
-        return failures, failures + sum(part.answers for part in parts)
+    def _part(self) -> int:
+        return int(self._clock() / self.settings.window_s * PARTS)
 
 
 def _is_the_callers(error: UpstreamError) -> bool:

@@ -1,23 +1,26 @@
 """Rests that the workers of one machine share, in memory made before the fork.
 
 What a worker finds out, a breaker that opens or closes, is written into a ring, and the others
-read it before they ask the next target: one look at a number when there is nothing new. Failures
-below a breaker's limit are counted by each worker alone. A half-open target is probed by one.
+read it before they ask the next target: one look at a number when there is nothing new. What is
+counted of a target while its breaker is closed is counted together (near_tally.py). A half-open
+target is probed by one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import mmap
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
+from chat.errors import UpstreamError
 from gateway.engine.cooldown import Change, CooldownTable
 from gateway.engine.ports import Rest
 from gateway.rests.around import RestsAround
-from gateway.rests.words import read, written
+from gateway.rests.near_tally import NearTally, TallyBoard
+from gateway.rests.words import number_of, read, written
 from gateway.store.kernel_lock import KernelLock
 
 SLOTS, SIZE = 256, 4096
@@ -40,9 +43,10 @@ log = logging.getLogger("pointsman.rests")
 
 
 class RestsBoard:
-    """Made before the fork; `of` gives each worker its own hand on it."""
+    """Made before the fork, for so many workers; `of` gives each its own hand on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int) -> None:
+        self.tallies = TallyBoard(workers)
         # Pages that nobody wrote take no memory.
         self.memory = mmap.mmap(-1, _HEAD + SLOTS * SIZE)
         self.numbers = memoryview(self.memory)[:_HEAD].cast("q")
@@ -64,6 +68,7 @@ class NearRests(RestsAround):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(table)
+        table.tally = lambda target: NearTally(board.tallies, worker, target)
         self._numbers, self._memory, self._lock = board.numbers, board.memory, board.lock
         self._me = worker + 1
         self._clock = clock
@@ -84,6 +89,10 @@ class NearRests(RestsAround):
         self._hear()
         return self._table.resting(target)
 
+    def failed(self, target: str, error: UpstreamError, probe: int = 0) -> None:
+        self._hear()
+        super().failed(target, error, probe)
+
     def enter(self, target: str, *, early: bool = False) -> int | None:
         self._hear()
         ticket = self._table.enter(target, early=early)
@@ -96,7 +105,7 @@ class NearRests(RestsAround):
 
     def _claimed(self, target: str) -> bool:
         """False where another worker probes."""
-        numbers, name, now = self._numbers, _number(target), int(self._clock() * _MICRO)
+        numbers, name, now = self._numbers, number_of(target), int(self._clock() * _MICRO)
         free = 0
         with self._lock:
             for at in range(1, 1 + PROBES * _PROBE, _PROBE):
@@ -111,7 +120,7 @@ class NearRests(RestsAround):
         return True
 
     def _let_go(self, target: str) -> None:
-        numbers, name = self._numbers, _number(target)
+        numbers, name = self._numbers, number_of(target)
         with self._lock:
             for at in range(1, 1 + PROBES * _PROBE, _PROBE):
                 if numbers[at + _TARGET] == name and numbers[at + _OWNER] == self._me:
@@ -146,13 +155,4 @@ class NearRests(RestsAround):
         for then, raw in words:
             sender, change = read(raw)
             if also_own or sender != str(self._me):
-                left = change.seconds - (now - then)
-                self._table.apply(
-                    Change(
-                        change.target, left, change.error, change.firm, change.rests, change.trusted
-                    )
-                )
-
-
-def _number(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1 or 1
+                self._table.apply(replace(change, seconds=change.seconds - (now - then)))

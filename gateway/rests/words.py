@@ -1,11 +1,16 @@
-"""What one process tells the others of a breaker, as JSON."""
+"""What one process tells the others of its breakers, as JSON."""
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
 
 import orjson
 
 from chat.errors import Broken, Denied, Limit, Refused, Timeout, UpstreamError
 from gateway.engine.cooldown import Change
+from gateway.engine.tally import Counted
 
 KINDS: dict[str, type[UpstreamError]] = {
     kind.__name__: kind for kind in (Refused, Timeout, Limit, Denied, Broken)
@@ -14,7 +19,6 @@ MAX_MESSAGE = 500
 
 
 def written(change: Change, sender: str) -> bytes:
-    error = change.error
     return orjson.dumps(
         {
             "from": sender,
@@ -23,14 +27,8 @@ def written(change: Change, sender: str) -> bytes:
             "firm": change.firm,
             "rests": change.rests,
             "trusted": change.trusted,
-            "error": None
-            if error is None
-            else {
-                "kind": type(error).__name__,
-                "message": error.message[:MAX_MESSAGE],
-                "status": error.upstream_status,
-                "code": error.code,
-            },
+            "counts": change.counts,
+            "error": _written(change.error),
         }
     )
 
@@ -38,17 +36,52 @@ def written(change: Change, sender: str) -> bytes:
 def read(raw: bytes | str) -> tuple[str, Change]:
     """The sender, and what it says. Raises ValueError, KeyError or TypeError on nonsense."""
     said = orjson.loads(raw)
-    error = said["error"]
-    failure = None
-    if error is not None:
-        kind = KINDS.get(error["kind"], Broken)
-        failure = kind(str(error["message"]), upstream_status=error["status"], code=error["code"])
     change = Change(
         target=str(said["target"]),
         seconds=float(said["seconds"]),
-        error=failure,
+        error=_read(said["error"]),
         firm=bool(said["firm"]),
         rests=int(said["rests"]),
         trusted=bool(said["trusted"]),
+        # One of another version may not say it.
+        counts=bool(said.get("counts")),
     )
     return str(said["from"]), change
+
+
+def counts_written(counts: Iterable[Counted], sender: str) -> bytes:
+    rows = [[one.target, one.failures, one.answers, _written(one.error)] for one in counts]
+    return orjson.dumps({"from": sender, "rows": rows})
+
+
+def counts_read(raw: bytes | str) -> tuple[str, list[Counted]]:
+    """Raises as `read`."""
+    said = orjson.loads(raw)
+    rows = [
+        Counted(str(target), max(0, int(failures)), max(0, int(answers)), _read(error))
+        for target, failures, answers, error in said["rows"]
+    ]
+    return str(said["from"]), rows
+
+
+def number_of(name: str) -> int:
+    """Never 0."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1 or 1
+
+
+def _written(error: UpstreamError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {
+        "kind": type(error).__name__,
+        "message": error.message[:MAX_MESSAGE],
+        "status": error.upstream_status,
+        "code": error.code,
+    }
+
+
+def _read(said: Any) -> UpstreamError | None:
+    if said is None:
+        return None
+    kind = KINDS.get(said["kind"], Broken)
+    return kind(str(said["message"]), upstream_status=said["status"], code=said["code"])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import aiohttp
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from chat.errors import Broken, Denied, Limit
 from gateway.engine.cooldown import CooldownTable
 from gateway.rests.near import PROBES, SLOTS, NearRests, RestsBoard
+from gateway.rests.near_tally import TARGETS
 from gateway.settings import Cooldown
 from tests.accounts.processes import gateway
 from tests.faults.seen import toml
-from tests.replay.server import ReplayServer, openai_error
+from tests.replay.server import Play, ReplayServer, openai_error, openai_stream
 
 SETTINGS = Cooldown(failures=3, rest_s=10, max_s=600)
 
@@ -26,7 +31,7 @@ class Clock:
 
 
 def workers(count: int = 2) -> tuple[Clock, RestsBoard, list[NearRests]]:
-    clock, board = Clock(), RestsBoard()
+    clock, board = Clock(), RestsBoard(8)
     return clock, board, [worker(board, number, clock) for number in range(count)]
 
 
@@ -78,6 +83,111 @@ def test_a_half_open_target_has_one_probe_over_all_workers() -> None:
     assert [one.enter("a/m") for one in three] == [0, 0, 0]
     three[1].succeeded("a/m")
     assert all(one.calm() for one in three)
+
+
+def test_failures_of_all_workers_add_up_to_the_limit() -> None:
+    _, board, three = workers(3)
+    for one in three:
+        assert one.resting("a/m") is None
+        one.failed("a/m", Broken("no"))
+    assert all(one.resting("a/m") for one in three)
+    # What was counted is forgotten with it.
+    assert not board.tallies.numbers[0]
+
+
+def test_answers_of_all_workers_count_beside_the_failures_of_one() -> None:
+    clock, _, (one, two) = workers()
+    one.failed("a/m", Broken("no"))
+    for _ in range(10):
+        assert not two.calm()
+        two.succeeded("a/m")
+    for _ in range(8):
+        one.failed("a/m", Broken("no"))
+        assert one.resting("a/m") is None
+    one.failed("a/m", Broken("no"))
+    assert one.resting("a/m") is not None
+    assert two.resting("a/m") is not None
+    clock.now += SETTINGS.window_s + 1
+    two.failed("b/m", Broken("no"))
+    clock.now += SETTINGS.window_s + 1
+    for _ in range(2):
+        one.failed("b/m", Broken("no"))
+    # The one of long ago counts no more.
+    assert one.resting("b/m") is None
+
+
+def test_failures_of_a_worker_that_died_go_on_counting() -> None:
+    clock, board, (one, two) = workers()
+    one.failed("a/m", Broken("no"))
+    one.failed("a/m", Broken("no"))
+    late = worker(board, 0, clock)
+    assert late.resting("a/m") is None
+    late.failed("a/m", Broken("no"))
+    assert two.resting("a/m") is not None
+
+
+def test_more_failing_targets_than_fit_are_counted_by_each_worker() -> None:
+    clock, _, (one, two) = workers()
+    for number in range(TARGETS + 1):
+        one.failed(f"a/{number}", Broken("no"))
+    last = f"a/{TARGETS}"
+    two.failed(last, Broken("no"))
+    one.failed(last, Broken("no"))
+    assert one.resting(last) is None
+    one.failed(last, Broken("no"))
+    assert two.resting(last) is not None
+    # There is room again when what was counted says nothing any more.
+    clock.now += SETTINGS.window_s + 1
+    for one_of_them in (one, two, one):
+        one_of_them.failed("b/m", Broken("no"))
+    assert two.resting("b/m") is not None
+
+
+@examples(max_examples=200)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.sampled_from(("fails", "answers", "answers", "is limited", "time passes")),
+            st.integers(1, 12),
+        ),
+        max_size=60,
+    )
+)
+def test_several_workers_are_one_breaker(steps: list[tuple[int, str, int]]) -> None:
+    """Whoever of them is asked: what one table alone would say."""
+    clock, _, three = workers(3)
+    alone = CooldownTable(SETTINGS, clock)
+    for at, what, seconds in steps:
+        one = three[at]
+        if what == "time passes":
+            clock.now += seconds
+            continue
+        tickets = (0, 0)
+        if not alone.calm():
+            assert not one.calm()
+            found, wanted = one.enter("a/m"), alone.enter("a/m")
+            assert (found is None) == (wanted is None)
+            assert bool(found) == bool(wanted)
+            if found is None or wanted is None:
+                continue
+            tickets = found, wanted
+        both: tuple[tuple[NearRests | CooldownTable, int], ...]
+        both = (one, tickets[0]), (alone, tickets[1])
+        for rests, ticket in both:
+            if what == "fails":
+                rests.failed("a/m", Broken("no"), ticket)
+            elif what == "is limited":
+                rests.failed("a/m", Limit("slow", retry_after=seconds), ticket)
+            else:
+                if ticket:
+                    rests.answered("a/m", ticket)
+                if not rests.calm():
+                    rests.succeeded("a/m")
+        wanted_rest = alone.resting("a/m")
+        for other in three:
+            rest = other.resting("a/m")
+            assert (rest and rest.seconds) == (wanted_rest and wanted_rest.seconds)
 
 
 def test_a_probe_that_is_given_up_frees_its_place_everywhere() -> None:
@@ -147,3 +257,29 @@ async def test_a_gateways_workers_ask_a_limited_target_once_between_them(tmp_pat
                     statuses.append(answer.status)
             assert statuses == [429] * 30
             assert len(upstream.received) == 1
+
+
+async def ask(url: str) -> int:
+    """On a connection of its own: the kernel deals them out."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url + "/complete", json={"message": "hello", "model": "lab/m"}) as answer,
+    ):
+        await answer.read()
+        return answer.status
+
+
+async def test_a_gateways_workers_count_failures_together_and_probe_once(tmp_path: Path) -> None:
+    limit = 7
+    more = f"[cooldown]\nfailures = {limit}\nrest_s = 2\n"
+    async with ReplayServer(openai_error(500)) as upstream:
+        text = toml(upstream.url, database=f"sqlite:///{tmp_path / 'p.db'}", more=more)
+        text = text.replace("[attempts]", "[attempts]\nper_target = 1")
+        async with gateway(tmp_path, text, "--workers", "3") as one:
+            statuses = [await ask(one.url) for _ in range(limit)]
+            assert statuses == [502] * limit
+            # A target that rests may be asked once, early, as there is no other.
+            upstream.play(Play(openai_stream("good"), before_s=1.0))
+            statuses = await asyncio.gather(*(ask(one.url) for _ in range(12)))
+            assert sorted(statuses) == [200] + [503] * 11
+            assert len(upstream.received) == limit + 1

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from chat.errors import Broken, Denied, Limit
 from gateway.engine.cooldown import Change, CooldownTable
-from gateway.rests.shared import PROBE, SharedRests
+from gateway.rests.shared import COUNTS, PROBE, SharedRests
 from gateway.rests.words import read, written
 from gateway.settings import Cooldown
 from gateway.store.redis import connect
@@ -104,6 +104,65 @@ async def test_a_half_open_target_has_one_probe_over_all_processes(tmp_path: Pat
             await until(lambda: all(rests.calm() for rests in all_of_them))
 
 
+async def test_failures_of_all_processes_add_up_to_the_limit(tmp_path: Path) -> None:
+    with servers.redis(tmp_path) as url:
+        async with processes(url, 3) as three:
+            for rests in three:
+                assert all(one.resting("a/m") is None for one in three)
+                rests.failed("a/m", Broken("no"))
+                await until(lambda: not any(one.calm() for one in three))
+                await asyncio.sleep(0.2)
+            await until(lambda: all(one.resting("a/m") for one in three))
+
+
+async def test_failures_at_one_moment_open_the_breaker_though_nobody_saw_all(
+    tmp_path: Path,
+) -> None:
+    with servers.redis(tmp_path) as url:
+        async with processes(url, 3) as three:
+            for rests in three:
+                rests.failed("a/m", Broken("no"))
+            assert not any(rests.resting("a/m") for rests in three)
+            await until(lambda: all(one.resting("a/m") for one in three), SETTINGS.rest_s)
+
+
+async def test_answers_of_other_processes_count_and_are_told_together(tmp_path: Path) -> None:
+    with servers.redis(tmp_path) as url:
+        async with processes(url) as (one, two):
+            redis = connect(url)
+            assert isinstance(redis, Redis)
+
+            async def told() -> int:
+                return int((await redis.info("commandstats"))["cmdstat_publish"]["calls"])
+
+            one.failed("a/m", Broken("no"))
+            await until(lambda: not two.calm())
+            before = await told()
+            for _ in range(500):
+                assert not two.calm()
+                two.succeeded("a/m")
+            await asyncio.sleep(1.5)
+            assert await told() - before <= 3
+            for _ in range(20):
+                one.failed("a/m", Broken("no"))
+            assert one.resting("a/m") is None
+            await asyncio.sleep(0.3)
+            assert two.resting("a/m") is None
+            await redis.aclose()
+
+
+async def test_of_a_target_that_does_not_fail_nothing_is_told(tmp_path: Path) -> None:
+    with servers.redis(tmp_path) as url:
+        async with processes(url) as (one, _):
+            redis = connect(url)
+            assert isinstance(redis, Redis)
+            for _ in range(100):
+                one.succeeded("a/m")
+            await asyncio.sleep(1.3)
+            assert "cmdstat_publish" not in await redis.info("commandstats")
+            await redis.aclose()
+
+
 async def test_a_probe_that_is_given_up_frees_its_place_everywhere(tmp_path: Path) -> None:
     with servers.redis(tmp_path) as url:
         async with processes(url) as (one, two):
@@ -157,6 +216,9 @@ async def test_nonsense_on_the_channel_is_not_heard(tmp_path: Path) -> None:
             assert redis is not None
             for nonsense in (b"{", b"7", b"{}", b'{"from": 1, "target": 2, "error": 3}'):
                 await redis.publish("pointsman:rests", nonsense)
+                await redis.publish(COUNTS, nonsense)
+            for nonsense in (b'{"from": 1, "rows": [["a/m"]]}', b'{"from": 1, "rows": [1]}'):
+                await redis.publish(COUNTS, nonsense)
             await redis.aclose()
             fail(one)
             await until(lambda: two.resting("a/m") is not None)
@@ -173,6 +235,37 @@ async def test_a_probe_of_a_dead_process_is_not_for_ever(tmp_path: Path) -> None
             await asyncio.sleep(0.1)
             assert await entered(one)
             await redis.aclose()
+
+
+async def test_two_gateway_processes_count_failures_together(tmp_path: Path) -> None:
+    limit = 5
+    with servers.redis(tmp_path / "redis") as url:
+        async with ReplayServer(openai_error(500)) as upstream, AsyncExitStack() as stack:
+            toml = (
+                f'[store]\ndatabase = ""\nredis = "{url}"\n'
+                f'[providers.lab]\nkind = "openai"\nbase_url = "{upstream.url}/v1"\n'
+                f"[attempts]\nper_target = 1\n[cooldown]\nfailures = {limit}\nrest_s = 2\n"
+            )
+            found = [
+                await stack.enter_async_context(gateway(tmp_path, toml, name=name))
+                for name in ("one", "two")
+            ]
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+
+            async def ask(at: int) -> int:
+                body = {"message": "Hi", "model": "lab/m"}
+                async with session.post(found[at].url + "/complete", json=body) as response:
+                    await response.read()
+                    return response.status
+
+            for number in range(limit):
+                assert await ask(number % 2) == 502
+                await asyncio.sleep(0.3)
+            # Both rest. As there is no other target one of all that ask finds out, early.
+            upstream.play(Play(openai_stream("good"), before_s=1.0))
+            statuses = await asyncio.gather(*(ask(number % 2) for number in range(10)))
+            assert sorted(statuses) == [200] + [503] * 9
+            assert len(upstream.received) == limit + 1
 
 
 @pytest.mark.parametrize("error", [Broken("x"), Limit("y", retry_after=3), Denied("z"), None])
