@@ -17,6 +17,8 @@ from sqlalchemy import Connection, StaticPool, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from gateway.store.whole import WholeConnection
+
 HEAD = "0008"
 """The newest migration."""
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -75,15 +77,19 @@ class Database:
     async def begin(self) -> AsyncGenerator[AsyncConnection, None]:
         """A transaction that may write; it is rolled back when the block raises."""
         await self._same_file()
-        async with self._turn, self.engine.begin() as connection:
+        async with self._turn, self._connection() as connection:
             yield connection
+            await connection.commit()
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection, None]:
         """A connection that only reads, without a transaction around its statements."""
         await self._same_file()
-        async with self._turn, self.engine.connect() as connection:
+        async with self._turn, self._connection() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def _connection(self) -> AsyncConnection:
+        return WholeConnection(self.engine) if self.is_sqlite else self.engine.connect()
 
     async def _same_file(self) -> None:
         """Nothing goes into a file that was taken away: nobody would read it again. Raises
@@ -149,10 +155,11 @@ class Database:
             command.upgrade(config, "head")
 
         # One process migrates a database at a time; the next one finds it done.
-        async with self.engine.begin() as connection:
+        async with self._connection() as connection:
             if not self.is_sqlite:
                 await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
             await connection.run_sync(upgrade)
+            await connection.commit()
 
 
 def _number(path: Path) -> tuple[int, int] | None:
@@ -215,7 +222,8 @@ def _tune(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: Connection) -> None:
-        if connection.get_isolation_level() != "AUTOCOMMIT":
+        # The database itself knows of no such level.
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
