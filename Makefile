@@ -37,7 +37,7 @@ run: $(STAMP) page ## Start classifier, local model and gateway; ask at http://1
 # Some clients leave a socket to the collector at their end, which is not for us to mend.
 test: $(STAMP) page $(OTHERS) ## Run all tests, on real parts
 	$(BIN)/python -m pytest
-	PYTHONPATH=$(VENV)/before $(CLIENTS_OF) tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py tests/doors/test_error_classes.py
+	PYTHONPATH=$(VENV)/before $(CLIENTS_OF) tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py tests/doors/test_error_classes.py tests/doors/test_bad_input_classes.py
 	PYTHONPATH=$(VENV)/langchain $(CLIENTS_OF) tests/clients/check_langchain.py
 	PYTHONPATH=$(VENV)/langchain-before $(CLIENTS_OF) tests/clients/check_langchain.py
 CLIENTS_OF = $(BIN)/python -m pytest -q -p no:cacheprovider -p no:unraisableexception

@@ -6,6 +6,12 @@ import binascii
 import re
 from typing import Final, NamedTuple
 
+from dialects.reading import bad
+
+LARGEST: Final = 32 * 2**20
+"""Bytes of one picture. The vendors take 5 to 20 MB of them; what a question may hold in all is a
+setting (`body_limit`)."""
+
 _DATA_URL: Final = re.compile(r"data:([^;,]*)(?:;[^;,]*)*;base64,", re.IGNORECASE)
 _MAGIC: Final = (
     (b"\x89PNG", "image/png"),
@@ -28,6 +34,12 @@ def is_base64(data: str) -> bool:
         return bool(binascii.a2b_base64(data, strict_mode=True))
     except ValueError:
         return False
+
+
+def check_size(data: str, param: str) -> None:
+    """Of base64. Raises BadRequest naming `param`."""
+    if len(data) // 4 * 3 - 2 > LARGEST:
+        bad(param, f"has more than {LARGEST // 2**20} MiB, too large for a picture.")
 
 
 def of_data_url(url: str) -> Data | None:

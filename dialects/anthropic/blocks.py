@@ -18,7 +18,7 @@ from chat.request import (
 )
 from dialects.addresses import public_url
 from dialects.anthropic.words import IMAGE_TYPES, NAME
-from dialects.images import is_base64
+from dialects.images import check_size, is_base64
 from dialects.reading import (
     bad,
     flag,
@@ -168,7 +168,9 @@ def _image(block: Mapping[str, Json], where: str) -> Image:
     media_type = text(source, "media_type", inner)
     if media_type not in IMAGE_TYPES:
         bad(f"{inner}media_type", f"must be one of {', '.join(sorted(IMAGE_TYPES))}.")
-    return Image(media_type, _base64(source, inner), opaque=opaque)
+    data = _base64(source, inner)
+    check_size(data, f"{inner}data")
+    return Image(media_type, data, opaque=opaque)
 
 
 def _document(block: Mapping[str, Json], where: str) -> File | Text:

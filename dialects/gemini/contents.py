@@ -24,7 +24,7 @@ from dialects.call_ids import new_id
 from dialects.gemini.build import NAME, RAW_PART, RAW_RESPONSE, SIBLINGS
 from dialects.gemini.media import type_of_url
 from dialects.gemini.spelling import camel
-from dialects.images import is_base64
+from dialects.images import check_size, is_base64
 
 IMAGE_TYPES = frozenset(
     [
@@ -180,6 +180,7 @@ def _inline(blob: dict[str, Json], path: str, beside: Mapping[str, Json] | None)
     data = _base64(reading.text(blob, "data", path), path + "data")
     kind = _kind(media_type, path)
     if kind == "image":
+        check_size(data, path + "data")
         return Image(media_type=media_type, data=data, opaque=beside)
     name = reading.optional_text(blob, "displayName", path)
     return File(kind, media_type=media_type, data=data, name=name, opaque=beside)

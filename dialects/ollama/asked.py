@@ -24,7 +24,7 @@ from chat.request import (
     ToolResult,
 )
 from dialects import reading
-from dialects.images import image_type, is_base64, of_data_url
+from dialects.images import check_size, image_type, is_base64, of_data_url
 from dialects.ollama.pairing import Pairing
 
 ROLES: dict[str, Role] = {
@@ -239,6 +239,7 @@ def _image(value: Json, param: str) -> Image:
     data = "".join(value.split())
     if not is_base64(data):
         _not_base64(param)
+    check_size(data, param)
     return Image(media_type or image_type(data) or UNNAMED_IMAGE, data)
 
 

@@ -17,7 +17,7 @@ from chat.request import (
 )
 from dialects import reading
 from dialects.addresses import public_url
-from dialects.images import Data, is_base64, of_data_url
+from dialects.images import Data, check_size, is_base64, of_data_url
 from dialects.reading import bad, kind_of
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
@@ -116,6 +116,7 @@ def image_of(url: str, where: str, detail: str | None) -> Image:
     media_type = "image/jpeg" if media_type == "image/jpg" else media_type
     if media_type not in IMAGE_TYPES:
         bad(where, f"has the type {media_type!r}; images may be {', '.join(IMAGE_TYPES)}.")
+    check_size(data, where)
     return Image(media_type, data, detail=detail)
 
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from tests.doors.case_rows import BEGUN, EARLY, chunk
-from tests.doors.clients import ask, question, read
+from tests.doors.clients import DOORS, ask, question, read
 from tests.doors.lab import lab
 from tests.doors.test_case_table import text_before_error
 from tests.doors.upstreams import (
@@ -23,7 +23,6 @@ from tests.doors.upstreams import (
 from tests.replay.gateway import running, settings
 from tests.replay.server import Play, ReplayServer
 
-DOORS = ("openai", "anthropic", "ollama", "responses")
 PLAIN = openai_stream(HELLO)
 BLANKS = Said(("  \n", "\n", " first", " "))
 FIRST = chunk({"role": "assistant", "content": "First "})

@@ -67,6 +67,23 @@ async def test_the_fallback_model_answers_when_the_default_fails(name: str, stat
         assert asked_models(upstream) == ["first", "second"]
 
 
+@pytest.mark.parametrize("listed", ["", "mine/one, mine/two"])
+async def test_togethers_primary_model_and_the_list_behind_it(listed: str) -> None:
+    """Seed 002: its model, and fallback models of the catalog or of one's own."""
+    primary = "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo"
+    behind = listed.split(", ") if listed else ["meta-llama/Llama-3.3-70B-Instruct-Turbo"]
+    plays = [*(refusal("openai", 503) for _ in behind), play("openai", HELLO, True)]
+    variables = {"TOGETHER_AI_API_KEY": KEY, "TOGETHER_MODEL_FALLBACK": listed}
+    async with ReplayServer(*plays) as upstream:
+        variables["TOGETHER_BASE_URL"] = upstream.url + "/v1"
+        async with running(settings(attempts={"per_target": 1}), variables) as gateway:
+            answer = await post(gateway, "/chat/together", {"messages": MESSAGES})
+        assert answer.text == HELLO.text
+        assert answer.route["target"] == f"together/{behind[-1]}"
+        assert asked_models(upstream) == [primary, *behind]
+        assert upstream.received[0].headers["authorization"] == f"Bearer {KEY}"
+
+
 async def test_a_wrong_question_is_not_tried_with_another_model() -> None:
     wrong: list[Any] = [{}, [], {"messages": []}, {"messages": [{"role": "x", "content": "y"}]}]
     async with (
