@@ -34,8 +34,22 @@ async def test_a_request_is_seen_as_it_ends_with_the_line_of_its_attempts() -> N
         await expect(drawer.locator(".attempt").last).to_contain_text("easy/m")
         await site.page.keyboard.press("Escape")
         await expect(drawer).to_have_count(0)
-        targets = site.page.get_by_role("region", name="Targets")
-        await expect(targets).to_contain_text("hard/m")
+        targets = site.page.get_by_role("region", name="Targets").locator("tbody tr")
+        await expect(targets.filter(has_text="easy/m")).to_contain_text("well")
+        await expect(targets.filter(has_text="hard/m")).to_contain_text("no answers")
+
+
+async def test_where_nothing_is_known_nothing_is_drawn() -> None:
+    async with a_site() as site:
+        await asked(site)
+        await site.ready(f"/#token={TOKEN}")
+        await site.page.goto(site.line.url + "/monitoring")
+        targets = site.page.get_by_role("region", name="Targets").locator("tbody tr")
+        await expect(targets.filter(has_text="hard/m")).to_contain_text("well")
+        await expect(targets.filter(has_text="easy/m")).to_contain_text("no answers")
+        money = site.page.get_by_role("region", name="Money")
+        await expect(money).to_contain_text("no prices are known")
+        await expect(money.locator("svg")).to_have_count(0)
 
 
 async def test_the_live_page_finds_its_way_back() -> None:

@@ -24,8 +24,9 @@ export function Days({ days, currency }: { days: Day[]; currency: string }) {
   const shown = everyDay(days).slice(-MOST);
   const highest = Math.max(
     ...shown.map((one) => Math.max(Number(one.cost), Number(one.always_strong ?? 0))),
-    1e-9,
   );
+  if (!(highest > 0))
+    return <p className="nothing">Nothing cost anything, or no prices are known.</p>;
   const step = WIDTH / shown.length;
   const tall = (value: number) =>
     Math.max(value > 0 ? 1.5 : 0, (value / highest) * (HEIGHT - FOOT - 14));
@@ -88,6 +89,7 @@ export function Days({ days, currency }: { days: Day[]; currency: string }) {
 /** Days on which nothing was asked stand there, too, and so do some before the first. */
 function everyDay(days: Day[]): Day[] {
   const known = new Map(days.map((one) => [one.day, one]));
+  if (!days.length) return [];
   const times = days.map((one) => Date.parse(one.day));
   const last = Math.max(...times);
   const first = Math.min(...times, last - (LEAST - 1) * DAY_MS);

@@ -145,11 +145,7 @@ function Live({ now }: { now: Snapshot }) {
             </span>
           }
         >
-          {now.money?.days.length ? (
-            <Days days={now.money.days} currency={now.money.currency} />
-          ) : (
-            <p className="nothing">Nothing has cost anything yet, or no prices are known.</p>
-          )}
+          {now.money && <Days days={now.money.days} currency={now.money.currency} />}
         </Panel>
       </div>
       {now.targets && (
@@ -160,7 +156,7 @@ function Live({ now }: { now: Snapshot }) {
       {!!now.queue?.jobs.length && (
         <Panel title="Waiting jobs">
           <div className="grid-box">
-            <table className="plain">
+            <table className="plain stacked">
               <thead>
                 <tr>
                   <th className="n">Place</th>
@@ -172,10 +168,18 @@ function Live({ now }: { now: Snapshot }) {
               <tbody>
                 {now.queue.jobs.map((job) => (
                   <tr key={job.id}>
-                    <td className="n">{number(job.position)}</td>
-                    <td className="mono name-cell">{job.id}</td>
-                    <td className="name-cell">{job.target ?? "–"}</td>
-                    <td className="n">{job.wait_s == null ? "–" : ms(job.wait_s * 1000)}</td>
+                    <td data-name="Place" className="n">
+                      {number(job.position)}
+                    </td>
+                    <td data-name="Job" className="mono name-cell">
+                      {job.id}
+                    </td>
+                    <td data-name="Target" className="name-cell">
+                      {job.target ?? "–"}
+                    </td>
+                    <td data-name="Wait" className="n">
+                      {job.wait_s == null ? "–" : ms(job.wait_s * 1000)}
+                    </td>
                   </tr>
                 ))}
               </tbody>
@@ -224,11 +228,17 @@ const BREAKERS = {
   half_open: ["warn", "one attempt finds out"],
 } as const;
 
+/** A target that gave no answers is not known to be well. */
+function stateOf(one: TargetState): readonly [string, string] {
+  if (one.breaker === "closed" && !one.requests) return ["", "no answers"];
+  return BREAKERS[one.breaker] ?? ["", one.breaker];
+}
+
 function Targets({ targets }: { targets: TargetState[] }) {
   if (!targets.length) return <p className="nothing">No target was asked yet.</p>;
   return (
     <div className="grid-box">
-      <table className="plain">
+      <table className="plain stacked">
         <thead>
           <tr>
             <th>Target</th>
@@ -240,20 +250,28 @@ function Targets({ targets }: { targets: TargetState[] }) {
         </thead>
         <tbody>
           {targets.map((one) => {
-            const [kind, word] = BREAKERS[one.breaker] ?? ["", one.breaker];
+            const [kind, word] = stateOf(one);
             return (
               <tr key={one.target}>
-                <td className="name-cell">{one.target}</td>
-                <td>
+                <td data-name="Target" className="name-cell">
+                  {one.target}
+                </td>
+                <td data-name="State">
                   <span className={`state ${kind}`}>
                     {word}
                     {one.rests_s != null && ` for ${number(Math.ceil(one.rests_s))} s`}
                   </span>
                   {one.error && <div className="hint">{one.error}</div>}
                 </td>
-                <td className="n">{number(one.requests)}</td>
-                <td className="n">{number(one.errors)}</td>
-                <td className="n">{ms(one.first_token_ms)}</td>
+                <td data-name="Requests" className="n">
+                  {number(one.requests)}
+                </td>
+                <td data-name="Errors" className="n">
+                  {number(one.errors)}
+                </td>
+                <td data-name="First token" className="n">
+                  {ms(one.first_token_ms)}
+                </td>
               </tr>
             );
           })}

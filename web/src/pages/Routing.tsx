@@ -185,8 +185,9 @@ function Versions({ state, onChange }: { state: RoutingState; onChange: () => vo
         </table>
       ) : (
         <p className="nothing">
-          No candidate watches. Train one with “python -m classifier train --out var/candidate”, and
-          start the classifier with CLASSIFIER_SHADOW=var/candidate.
+          No candidate watches. Train one with{" "}
+          <code>python -m classifier train --out var/candidate</code>, and start the classifier with{" "}
+          <code>CLASSIFIER_SHADOW=var/candidate</code>.
         </p>
       )}
       {classifier?.refused && (

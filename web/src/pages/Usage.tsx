@@ -98,16 +98,12 @@ export default function Usage() {
       {days.data && (
         <div className="two-up">
           <Panel title="Money by day">
-            {days.data.rows.some((row) => Number(row.cost ?? 0) > 0) ? (
-              <Days
-                currency={days.data.currency}
-                days={[...days.data.rows]
-                  .reverse()
-                  .map((row) => ({ day: String(row.day), cost: row.cost ?? "0" }))}
-              />
-            ) : (
-              <p className="nothing">Nothing cost anything, or no prices are known.</p>
-            )}
+            <Days
+              currency={days.data.currency}
+              days={[...days.data.rows]
+                .reverse()
+                .map((row) => ({ day: String(row.day), cost: row.cost ?? "0" }))}
+            />
           </Panel>
           <Panel title="Which line they took">
             {savings.data ? (
@@ -228,13 +224,14 @@ function nameOf(row: Record<string, unknown>, by: string): string {
 }
 
 function Books({ used, by }: { used: Used; by: string }) {
+  const title = by[0]?.toUpperCase() + by.slice(1);
   if (!used.rows.length) return <p className="nothing">Nothing was asked in this time.</p>;
   return (
     <div className="grid-box" tabIndex={0} role="region" aria-label="The books">
-      <table className="plain">
+      <table className="plain stacked">
         <thead>
           <tr>
-            <th>{by === "day" ? "Day" : by[0]?.toUpperCase() + by.slice(1)}</th>
+            <th>{title}</th>
             <th className="n">Requests</th>
             <th className="n">Tokens in</th>
             <th className="n">Tokens out</th>
@@ -244,11 +241,19 @@ function Books({ used, by }: { used: Used; by: string }) {
         <tbody>
           {used.rows.map((row, at) => (
             <tr key={at}>
-              <td className="name-cell">{nameOf(row, by)}</td>
-              <td className="n">{number(row.requests)}</td>
-              <td className="n">{number(row.input_tokens)}</td>
-              <td className="n">{number(row.output_tokens)}</td>
-              <td className="n">
+              <td data-name={title} className="name-cell">
+                {nameOf(row, by)}
+              </td>
+              <td data-name="Requests" className="n">
+                {number(row.requests)}
+              </td>
+              <td data-name="Tokens in" className="n">
+                {number(row.input_tokens)}
+              </td>
+              <td data-name="Tokens out" className="n">
+                {number(row.output_tokens)}
+              </td>
+              <td data-name="Cost" className="n">
                 {row.cost === null ? "no price known" : money(row.cost, used.currency)}
               </td>
             </tr>
