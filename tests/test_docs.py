@@ -97,10 +97,23 @@ def test_every_metric_is_documented_and_no_other() -> None:
 
 
 def test_every_link_between_the_documents_leads_somewhere() -> None:
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]:
-        for link in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
-            if not link.startswith("http"):
-                assert (document.parent / link).exists(), f"{document.name}: {link}"
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/**/*.md")]
+    for document in documents:
+        for link, heading in re.findall(
+            r"\]\(([^)#]*)#?([^)]*)\)", document.read_text(encoding="utf-8")
+        ):
+            if link.startswith("http"):
+                continue
+            there = document.parent / link if link else document
+            assert there.exists(), f"{document.name}: {link}"
+            if heading:
+                assert heading in headings(there), f"{document.name}: {link}#{heading}"
+
+
+def headings(document: Path) -> set[str]:
+    """Of a page, as a link names them: GitHub keeps letters, digits and hyphens."""
+    lines = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
 def test_every_make_target_in_the_readme_exists() -> None:

@@ -78,7 +78,8 @@ class Hub:
         """Other processes: when each was heard last, and how many requests run there."""
         self.tick = 0
         self._ticked = asyncio.Condition()
-        self._states: dict[str | None, tuple[int, dict[str, Json]]] = {}
+        self._states: dict[str | None, dict[str, Json]] = {}
+        """Of this tick, by who sees them."""
         self.fresh: deque[dict[str, Json]] = deque(maxlen=ROWS)
         """Rows of this process that other processes were not told yet."""
 
@@ -188,9 +189,9 @@ class Hub:
     def state(self, scope: str | None) -> dict[str, Json]:
         """A snapshot without its rows; made once a tick for all who see the same."""
         kept = self._states.get(scope)
-        if kept is None or kept[0] != self.tick:
-            kept = self._states[scope] = (self.tick, self._made(scope))
-        return kept[1]
+        if kept is None:
+            kept = self._states[scope] = self._made(scope)
+        return kept
 
     def _made(self, scope: str | None) -> dict[str, Json]:
         now = self._now()

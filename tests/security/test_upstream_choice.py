@@ -143,6 +143,7 @@ async def test_no_name_of_a_model_leaves_the_path_of_its_upstream(language: str,
                 json=asked(language, model),
             ) as response:
                 assert response.status < 500, (model, await response.text())
+        assert upstream.received
         for one in upstream.received:
             assert paths(kind, one.path), one.path
             assert "x-evil" not in one.headers
@@ -166,6 +167,7 @@ async def test_a_geminis_callers_path_names_a_model_and_nothing_else() -> None:
                 json=asked("gemini", "lab/m"),
             ) as response:
                 assert response.status < 500, (model, await response.text())
+        assert upstream.received
         for one in upstream.received:
             assert paths("gemini", one.path), one.path
             assert "x-evil" not in one.headers
