@@ -8,11 +8,9 @@ with appendfsync everysec, PostgreSQL as the tests start it, with fsync off: a d
 top of its enqueue and claim. Prints the table and writes it into bench/README.md.
 """
 
-import argparse
 import asyncio
 import contextlib
 import random
-import re
 import shutil
 import statistics
 import subprocess
@@ -26,7 +24,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from bench import machine
+from bench import command, machine
+from bench.table import write_between_markers
 from gateway.jobs.drivers import PostgresDriver, SqliteDriver
 from gateway.jobs.job import NewJob
 from gateway.jobs.queue import Queue
@@ -35,8 +34,7 @@ from gateway.jobs.sql import SqlQueue
 from gateway.store.database import Database
 from tests.store import servers
 
-BEGIN = "<!-- jobs: written by `python -m bench.jobs` -->"
-END = "<!-- end of jobs -->"
+MARKERS = ("<!-- jobs: written by `python -m bench.jobs` -->", "<!-- end of jobs -->")
 README = Path(__file__).with_name("README.md")
 BATCH = 500
 APPS = 40
@@ -148,33 +146,23 @@ def table(
     return "\n".join(lines)
 
 
-def write(text: str) -> None:
-    whole = README.read_text(encoding="utf-8")
-    block = f"{BEGIN}\n\n{text}\n\n{END}"
-    if BEGIN in whole:
-        whole = re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: block, whole, flags=re.S)
-    else:
-        whole += f"\n## The queue\n\n{block}\n"
-    README.write_text(whole, encoding="utf-8")
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.jobs", description=__doc__)
+    parser = command.parser("python -m bench.jobs", __doc__)
     parser.add_argument("--waiting", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=1000)
     given = parser.parse_args()
     facts = machine.facts(f" --waiting {given.waiting}", "bench.jobs")[:2]
     results = {}
     for kind in ("sqlite", "postgresql", "redis"):
-        print(f"{kind} ...", file=sys.stderr, flush=True)
+        command.say(f"{kind} ...")
         try:
             results[kind] = asyncio.run(measured(kind, given.waiting, given.rounds))
         except (FileNotFoundError, AssertionError, subprocess.CalledProcessError) as fault:
-            print(f"{kind} is left out: {fault!r}", file=sys.stderr)
+            command.say(f"{kind} is left out: {fault!r}")
     text = table(results, facts, given.waiting, given.rounds)
     print(text)
     if given.waiting >= 100_000:
-        write(text)
+        write_between_markers(README, text, MARKERS)
     return 0
 
 

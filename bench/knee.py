@@ -9,7 +9,6 @@ answered with a 200. Behind each rate half of the knee is asked, until nobody is
 answers are on time again: the recovery.
 """
 
-import argparse
 import asyncio
 import math
 import os
@@ -23,6 +22,7 @@ from pathlib import Path
 import orjson
 import uvloop
 
+from bench import command
 from bench.client import Answer, Connection
 from bench.machine import facts
 from bench.procs import ROOT, Process, free_port, parse, python
@@ -301,7 +301,7 @@ def write(lines: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.knee", description=__doc__)
+    parser = command.parser("python -m bench.knee", __doc__)
     parser.add_argument("--dry", action="store_true", help="does not write docs/faults.md")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each rate")
     parser.add_argument("--from", type=float, default=0, dest="least", help="lowest rate")

@@ -9,13 +9,13 @@ and works in processes of its own, whose time is not in the figure.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import tempfile
 import time
 
 from sqlalchemy import func, select, text
 
+from bench import command
 from chat.events import Usage
 from chat.trace import Trace
 from gateway.engine.attempt import Attempt
@@ -138,7 +138,7 @@ async def run(url: str, rows: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.ledger")
+    parser = command.parser("python -m bench.ledger", __doc__)
     parser.add_argument("--database", default="")
     parser.add_argument("--rows", type=int, default=1_000_000)
     given = parser.parse_args()

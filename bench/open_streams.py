@@ -4,7 +4,6 @@ A fresh gateway for each door; its resident memory with N silent streams less th
 fifty streams have come and gone. What the kernel holds for the sockets is not in it.
 """
 
-import argparse
 import asyncio
 import sys
 import time
@@ -13,7 +12,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 
 import aiohttp
 
-from bench import procs
+from bench import command, procs
 from bench.job import PATHS
 from bench.measure import cores, upstream
 from bench.subjects import Row, Stage, start_gateway
@@ -63,7 +62,7 @@ def each(name: str, streams: int, upstream_port: int, folder: Path) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.open_streams", description=__doc__)
+    parser = command.parser("python -m bench.open_streams", __doc__)
     parser.add_argument("--streams", type=int, default=1500)
     given = parser.parse_args()
     print(f"| {given.streams} streams | KB each |\n|---|---:|")

@@ -6,14 +6,13 @@ whether a request costs more CPU when it is one of two workers that answers it. 
 machine that has n cores for them does n x (cost with one / cost with n) times as much.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory, mkdtemp
 
-from bench import machine
+from bench import command, machine
 from bench.measure import Phase, run_job, upstream
 from bench.procs import Process, free_port, python
 from bench.subjects import Row, gateway_config
@@ -88,7 +87,7 @@ def report(found: dict[int, list[tuple[float, float]]], facts: Sequence[str]) ->
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.workers", description=__doc__)
+    parser = command.parser("python -m bench.workers", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=PHASE.requests)
     parser.add_argument("--publish", action="store_true", help="write the table into README.md")

@@ -9,14 +9,11 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 
-from tests.faults import matrix
+from tests.faults import document, matrix
 from tests.faults.cases import FAULTS, Fault
 from tests.faults.language import DOORS
 
-DOCUMENT = Path(__file__).parents[2] / "docs/faults.md"
-BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
 COLUMNS: tuple[tuple[bool, matrix.Route], ...] = (
     (True, "alone"),
     (True, "fallback"),
@@ -71,10 +68,7 @@ async def main() -> int:
         f"{len(FAULTS)} faults, {counts.total()} cases at {len(DOORS)} doors: "
         f"{counts['passed']} with their one true outcome, {counts['wrong']} wrong. "
     )
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    table = f"{BEGIN}\n{summary.strip()}\n\n{HEAD}{''.join(rows)}{END}"
-    DOCUMENT.write_text(before + table + after, encoding="utf-8")
+    document.write("matrix", f"{summary.strip()}\n\n{HEAD}{''.join(rows)}".strip())
     sys.stdout.write(f"{summary}{seconds:.0f} s\n")
     return 1 if counts["wrong"] else 0
 

@@ -23,9 +23,9 @@ import uvloop
 
 from bench.machine import facts
 from bench.procs import Process, free_port, parse, python
+from tests.faults.document import write
 from tests.faults.seen import files, ledger, ready, resident, sample, scraped, summed
 from tests.soak.callers import MIX, Callers
-from tests.soak.document import write
 
 MILLION = 1_000_000
 CALLERS = 24
