@@ -25,7 +25,7 @@ export function Days({ days, currency }: { days: Day[]; currency: string }) {
   const highest = Math.max(
     ...shown.map((one) => Math.max(Number(one.cost), Number(one.always_strong ?? 0))),
   );
-  if (!(highest > 0))
+  if (highest <= 0)
     return <p className="nothing">Nothing cost anything, or no prices are known.</p>;
   const step = WIDTH / shown.length;
   const tall = (value: number) =>
