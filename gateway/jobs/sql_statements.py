@@ -17,10 +17,14 @@ MINE = """id = :id AND owner = :owner AND status = 'processing'
 RESTS = """EXISTS (SELECT 1 FROM job_rests WHERE job_rests.app_id = jobs.app_id
   AND until > CAST(:now AS DOUBLE PRECISION))"""
 BACK = "status = 'queued', owner = NULL, lease_until = NULL, started_at = NULL"
+# Of those that are held the last in rank: there is an index of it, and the priority is its
+# application's, so it has the last tag, too.
 TAG = """(SELECT CASE WHEN max(tag) + CAST(:spread AS DOUBLE PRECISION)
   > CAST(:now AS DOUBLE PRECISION) THEN max(tag) + CAST(:spread AS DOUBLE PRECISION)
-  ELSE CAST(:now AS DOUBLE PRECISION) END FROM jobs
-  WHERE app_id = CAST(:app_id AS VARCHAR) AND status = 'queued')"""
+  ELSE CAST(:now AS DOUBLE PRECISION) END FROM (
+    SELECT max(tag) AS tag FROM jobs WHERE app_id = CAST(:app_id AS VARCHAR) AND status = 'queued'
+    UNION ALL SELECT tag FROM (SELECT tag FROM jobs WHERE app_id = CAST(:app_id AS VARCHAR)
+      AND status = 'held' ORDER BY rank DESC, seq DESC LIMIT 1) AS held) AS waiting)"""
 # A tag is looked up twice: a lookup in an index costs less than a second statement.
 INSERT = f"""INSERT INTO jobs (id, app_id, app_name, type, door, status, priority, body, question,
   created_at, expires_at, tag, rank, claims, written, webhook, hook_tries, idem_key, digest)

@@ -227,6 +227,26 @@ async def test_what_a_limit_holds_waits_in_nobodys_way_and_comes_back_in_its_pla
     assert (await queue.stats()).waiting == 0
 
 
+async def test_what_a_limit_holds_leaves_others_the_room_that_it_would_in_the_line(
+    queue: Queue,
+) -> None:
+    (first,) = await put(queue, job(app="a"))
+    assert await queue.claim("w", 60) is not None
+    assert await queue.hold(first, "w", 0.3)
+    held = [(await put(queue, job(app="a"), spread=30.0))[0] for _ in range(2)]
+    (other,) = await put(queue, job(app="b"), spread=30.0)
+    back: set[str] = set()
+    async with asyncio.timeout(10):
+        while not back >= {first, *held}:
+            await asyncio.sleep(0.05)
+            back |= {name for name, _ in await queue.reap(max_claims=5, retention_s=9e9)}
+    for name in (first, other, *held):
+        taken = await queue.claim("w", 60)
+        assert taken is not None
+        assert taken.id == name
+        assert await queue.finish(name, "w", "completed", "{}", None)
+
+
 async def test_what_a_limit_holds_expires_and_is_cancelled_as_what_waits(queue: Queue) -> None:
     first, late, gone = await put(
         queue,
