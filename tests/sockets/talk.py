@@ -11,7 +11,18 @@ from typing import Any
 
 import aiohttp
 
-from tests.replay.gateway import Running
+from tests.replay.gateway import Running, openai_provider, settings
+from tests.replay.server import Play, ReplayServer, openai_stream
+
+HELLO = Play(openai_stream("Hel", "lo", "!"))
+
+
+def one(upstream: ReplayServer, **tree: Any) -> Any:
+    """Settings with the one upstream behind both tiers."""
+    return settings(
+        providers={"easy": openai_provider(upstream.url), "hard": openai_provider(upstream.url)},
+        **tree,
+    )
 
 
 class Client:

@@ -6,23 +6,14 @@ import asyncio
 import uuid
 from typing import Any
 
-import aiohttp
 import pytest
 
-from tests.replay.gateway import ADMIN, openai_provider, running, settings
+from tests.replay.gateway import openai_provider, running, settings
 from tests.replay.server import Play, ReplayServer, openai_error, openai_stream
-from tests.sockets.talk import chatting, text_of
+from tests.sockets.talk import HELLO, chatting, one, text_of
 
-HELLO = Play(openai_stream("Hel", "lo", "!"))
 SLOW = Play(openai_stream(*[f"{n} " for n in range(40)]), chunk=200, delay_s=0.02)
 STALLED = Play(openai_stream("some", "thing"), stall=330)
-
-
-def one(upstream: ReplayServer, **tree: Any) -> Any:
-    return settings(
-        providers={"easy": openai_provider(upstream.url), "hard": openai_provider(upstream.url)},
-        **tree,
-    )
 
 
 async def test_an_answer_streams_and_ends_with_the_closing_fields_of_complete() -> None:
@@ -292,51 +283,6 @@ async def test_pictures_schemas_and_sampling_reach_the_upstream() -> None:
         assert sent["messages"][0]["content"][1]["image_url"]["url"] == picture
         assert sent["temperature"] == 0.5
         assert sent["response_format"]["type"] == "json_schema"
-
-
-async def test_a_wrong_token_is_told_and_the_socket_closed() -> None:
-    async with (
-        ReplayServer(HELLO) as upstream,
-        running(one(upstream)) as gateway,
-        chatting(gateway, hello=False) as client,
-    ):
-        await client.say(type="hello", token="wrong")
-        assert (await client.hear())["kind"] == "not_identified"
-        assert (await client.socket.receive()).type is aiohttp.WSMsgType.CLOSE
-        assert client.socket.close_code == 4401
-
-
-async def test_the_admin_signs_in_by_header_or_by_hello() -> None:
-    token = ADMIN["Authorization"].removeprefix("Bearer ")
-    async with ReplayServer(HELLO) as upstream, running(one(upstream)) as gateway:
-        async with chatting(gateway, hello=False, headers=ADMIN) as client:
-            assert (await client.hear())["caller"]["admin"] is True
-        async with chatting(gateway, hello=False) as client:
-            await client.say(type="hello", token=token)
-            assert (await client.hear())["caller"]["admin"] is True
-
-
-async def test_one_caller_does_not_read_anothers_answer() -> None:
-    async with ReplayServer(HELLO) as upstream, running(one(upstream)) as gateway:
-        async with chatting(gateway) as client:
-            answer = await client.start(model="easy/m", message="Hi")
-            await client.until_ended(answer)
-        async with chatting(gateway, hello=False, headers=ADMIN) as client:
-            await client.hear()
-            await client.say(type="resume", id=answer, offset=0)
-            assert (await client.hear())["code"] == "unknown_id"
-
-
-async def test_a_page_of_another_site_is_refused() -> None:
-    async with ReplayServer(HELLO) as upstream, running(one(upstream)) as gateway:
-        for origin in ("https://evil.example", "null"):
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                async with chatting(gateway, headers={"Origin": origin}):
-                    pass
-            assert refused.value.status == 403
-        async with chatting(gateway, headers={"Origin": gateway.url}) as client:
-            await client.say(type="ping")
-            assert await client.hear() == {"type": "pong"}
 
 
 async def test_what_is_no_json_object_closes_the_socket() -> None:
