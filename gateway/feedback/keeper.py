@@ -26,6 +26,7 @@ from gateway.feedback.redact import redacted
 from gateway.settings import Feedback
 from gateway.store.database import Database
 from gateway.store.tables.feedback import FEEDBACK, PROMPTS
+from gateway.store.upsert import insert_into
 
 WRITE_S = 0.5
 CLEAN_S = 3600.0
@@ -141,19 +142,21 @@ class FeedbackKeeper:
         owner, tier = await self._owner(said.request_id)
         if owner is None or (owner != caller.id and not caller.admin):
             raise NotFound(f"There is no request {said.request_id!r} of yours.", param="request_id")
-        row = {
-            "request_id": said.request_id,
-            "caller": caller.id,
+        word = {
             "created_at": self._now(),
             "value": said.value,
             "score": said.score,
             "better_model": said.better_model,
             "comment": said.comment,
         }
-        mine = (FEEDBACK.c.request_id == said.request_id) & (FEEDBACK.c.caller == caller.id)
+        # One statement, as two words may be said at once.
+        write = (
+            insert_into(FEEDBACK, is_sqlite=self._database.is_sqlite)
+            .values(request_id=said.request_id, caller=caller.id, **word)
+            .on_conflict_do_update(index_elements=list(FEEDBACK.primary_key), set_=word)
+        )
         async with self._database.begin() as connection:
-            await connection.execute(delete(FEEDBACK).where(mine))
-            await connection.execute(insert(FEEDBACK), row)
+            await connection.execute(write)
         self.counted(said.value, tier)
 
     async def prompts(self, request_ids: Sequence[str]) -> dict[str, str]:

@@ -163,6 +163,14 @@ async def test_what_is_too_old_goes_and_a_restart_forgets_nothing(store_url: str
     await database.close()
 
 
+async def test_words_that_are_said_at_once_are_one_word(store_url: str) -> None:
+    async with asked("one", store=store_url, capture=True) as gateway:
+        words = [say(gateway, request_id="one", value=value) for value in ("good", "bad") * 8]
+        assert {status for status, _ in await asyncio.gather(*words)} == {200}
+        [row] = await exported(gateway)
+        assert row["feedback"] in ("good", "bad")
+
+
 async def test_a_foreign_request_is_nobody_elses() -> None:
     database = Database("")
     await database.open()
