@@ -21,6 +21,8 @@ class Answer:
     failure: str = ""
     first_at: float = 0.0
     """When the first bytes of the body came, by time.perf_counter."""
+    again: bool = False
+    """It says when to come again (Retry-After)."""
 
 
 class _State(Enum):
@@ -43,6 +45,7 @@ class Connection(asyncio.Protocol):
     def _clear(self) -> None:
         self._state = _State.HEAD
         self._status = 0
+        self._again = False
         self._need = 0
         self._pieces: list[bytes] = []
         self._first_at = 0.0
@@ -140,6 +143,7 @@ class Connection(asyncio.Protocol):
         if not head.startswith(b"http/1.1 "):
             raise ValueError(f"the head starts with {head[:20]!r}")
         self._status = int(head[9:12])
+        self._again = self._status == 503 and b"\r\nretry-after:" in head
         length = head.find(b"\r\ncontent-length:")
         if b"\r\ntransfer-encoding: chunked" in head:
             return _State.SIZE
@@ -149,7 +153,9 @@ class Connection(asyncio.Protocol):
         return _State.FIXED
 
     def _succeed(self) -> None:
-        answer = Answer(self._status, b"".join(self._pieces), first_at=self._first_at)
+        answer = Answer(
+            self._status, b"".join(self._pieces), first_at=self._first_at, again=self._again
+        )
         self._finish(answer)
 
     def _fail(self, why: str) -> None:

@@ -16,6 +16,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,8 +38,9 @@ ON_TIME_MS = 100.0
 """The median up to the knee: a queue that grows shows in it, and a neighbour's moment does not."""
 KEPT_UP = 0.97
 """Of a rate; who falls further behind has a queue."""
-MOST = 8000
-"""Connections; one that cannot be had is a request that nobody took."""
+MOST = 16_000
+"""Connections of the load: its open files and ports have an end. A request that finds all in use is
+not sent, as the gateway still has those before it in hand."""
 PATIENCE_S = 10.0
 RECOVERY_S = 20.0
 SETTINGS = """
@@ -70,7 +72,9 @@ class Seen:
     good: list[float] = field(default_factory=list)
     """Latencies of the answers with 200, seconds since their moment."""
     shed: list[float] = field(default_factory=list)
-    other: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    """What came of those who asked and got neither a 200 nor a 503 with Retry-After: how many, by
+    why."""
     unsent: int = 0
     span: float = 0.0
     """Seconds until the last answer."""
@@ -122,13 +126,13 @@ class Open:
                 running -= 1
                 late = time.perf_counter() - moment
                 if answer.failure:
-                    seen.other += 1
+                    seen.lost[answer.failure] += 1
                 elif answer.status == 200:
                     seen.good.append(late)
-                elif answer.status == 503:
+                elif answer.status == 503 and answer.again:
                     seen.shed.append(late)
                 else:
-                    seen.other += 1
+                    seen.lost[f"status {answer.status}"] += 1
                 if connection.is_open:
                     self._free.append(connection)
                 look()
@@ -142,9 +146,9 @@ class Open:
                     _, connection = await self._loop.create_connection(
                         Connection, "127.0.0.1", self._port
                     )
-            except (OSError, TimeoutError):
+            except (OSError, TimeoutError) as fault:
                 running -= 1
-                seen.unsent += 1
+                seen.lost[f"no connection: {type(fault).__name__}"] += 1
                 look()
                 return
             self._open += 1
@@ -231,8 +235,8 @@ async def measured(port: int, rates: tuple[float, ...], seconds: float) -> list[
     slowest = max(back for _, back in over)
     return [
         "| asked for /s | answered /s | turned away (503) | p50 ms | p99 ms | p99 ms of a 503 | "
-        "failed | on time again after |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "asked, no answer | not asked | on time again after |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         *(row(seen, back) for seen, back in [*rows, *over]),
         "",
         f"The knee is at {knee.rate:,.0f} requests/s: up to there everybody is answered, half of "
@@ -250,7 +254,8 @@ def row(seen: Seen, back: float) -> str:
         f"{percentile(seen.good, 0.5):,.1f}",
         f"{percentile(seen.good, 0.99):,.1f}",
         f"{percentile(seen.shed, 0.99):,.0f}" if seen.shed else "–",
-        f"{seen.other + seen.unsent:,}",
+        f"{seen.lost.total():,}",
+        f"{seen.unsent:,}" if seen.unsent else "–",
         "" if math.isnan(back) else f"{back:.1f} s",
     )
     return f"| {' | '.join(cells)} |"
@@ -258,6 +263,8 @@ def row(seen: Seen, back: float) -> str:
 
 def say(seen: Seen) -> None:
     sys.stderr.write(row(seen, math.nan) + "\n")
+    for why, count in seen.lost.most_common():
+        sys.stderr.write(f"    {count:,}: {why}\n")
 
 
 def run(rates: tuple[float, ...], seconds: float, settings: str = "") -> list[str]:

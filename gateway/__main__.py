@@ -17,6 +17,7 @@ import uvloop
 
 from gateway import codes_command, feedback_command, workers
 from gateway.environment import Read, environment
+from gateway.room import raise_limit
 from gateway.settings import Settings, SettingsError
 from gateway.settings_file import load
 from gateway.store.database import StoreError
@@ -39,6 +40,7 @@ def main() -> int:
         given = parser().parse_args(arguments)
         config = _config(given.config)
         read = reader(config)
+        raise_limit()
         if given.workers > 1:
             return several(given.workers, read, config)
         return alone(read, config)

@@ -10,6 +10,7 @@ says the same.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sized
 from typing import Any, cast
 
 from aiohttp import web
@@ -22,11 +23,14 @@ from chat.errors import QueueFull
 from gateway.crowd import Crowd
 from gateway.engine.pressure import RETRY_S
 from gateway.middleware import GIVEN_ID, OWN, error_response, new_request_id
+from gateway.room import most_connections
 from gateway.routes.languages import language_of
 from gateway.services import SERVICES, Services
 
 BACKLOG = 4096
 """Connections that may wait to be taken in; the kernel has a limit of its own."""
+NO_ROOM = "This gateway has no room for more connections. Ask again."
+"""His own is closed behind it."""
 
 PATHS = frozenset(
     (
@@ -48,13 +52,22 @@ class Refusals:
         self._pressure = services.pressure
         self._running = services.pipeline.running
         self._ready: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+        self._most = most_connections(self._pressure.max_running)
+        self.connections: Sized = ()
 
     @property
     def asked(self) -> bool:
         """Whether anybody may have to be turned away."""
         return self._pressure.tight or len(self._running) >= self._pressure.max_running
 
-    def answer(self, message: RawRequestMessage, payload: StreamReader) -> bytes | None:
+    @property
+    def crowded(self) -> bool:
+        """There are more connections than there is room for."""
+        return len(self.connections) > self._most
+
+    def answer(
+        self, message: RawRequestMessage, payload: StreamReader, crowded: bool
+    ) -> bytes | None:
         """The whole response; None for who is let in and for what takes the usual way."""
         path = message.path.partition("?")[0]
         if (
@@ -66,7 +79,11 @@ class Refusals:
             or "Origin" in message.headers
         ):
             return None
-        why = self._pressure.turns_away(len(self._running) + 1)
+        if crowded:
+            why: str | None = NO_ROOM
+            self._pressure.shed += 1
+        else:
+            why = self._pressure.turns_away(len(self._running) + 1)
         if why is None:
             return None
         found = self._ready.get((path, why))
@@ -90,6 +107,8 @@ def _written(path: str, why: str) -> tuple[bytes, bytes]:
     assert isinstance(body, bytes)
     headers = {**response.headers, "Content-Length": str(len(body))}
     headers["X-Content-Type-Options"] = "nosniff"
+    if why is NO_ROOM:
+        headers["Connection"] = "close"
     for name in ("X-Request-Id", "Request-Id"):
         del headers[name]
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -111,7 +130,9 @@ class Turnstile(RequestHandler):
         # Between two questions the server's task waits; before the first it may not run yet.
         between = waiter is not None or not self._request_count
         # Who does not read gets no more.
-        if not between or not self._refusals.asked or self._paused or self._messages:
+        crowded = self._refusals.crowded
+        asked = crowded or self._refusals.asked
+        if not between or not asked or self._paused or self._messages:
             super().data_received(data)
             return
         # It is woken for what comes in only.
@@ -121,20 +142,22 @@ class Turnstile(RequestHandler):
         if len(self._messages) == 1:
             message, payload = self._messages[0]
             if isinstance(message, RawRequestMessage):
-                answer = self._refusals.answer(message, payload)
+                answer = self._refusals.answer(message, payload, crowded)
                 if answer is not None:
-                    self._turn_away(answer)
+                    self._turn_away(answer, crowded)
                     return
         if self._messages and waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _turn_away(self, answer: bytes) -> None:
+    def _turn_away(self, answer: bytes, closes: bool) -> None:
         self._messages.clear()
         assert self._parser is not None
         self._parser.message_consumed()
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self.transport is not None:
             self.transport.write(answer)
+            if closes:
+                self.transport.close()
 
 
 class TurnstileServer(Server):
@@ -149,6 +172,7 @@ class TurnstileServer(Server):
             **beside._kwargs,
         )
         self._refusals = refusals
+        refusals.connections = self._connections
         self.crowd: Crowd | None = None
 
     def __call__(self) -> RequestHandler:

@@ -73,6 +73,21 @@ async def test_a_name_that_moves_to_our_network_later_is_not_followed() -> None:
         assert len(upstream.received) == 1
 
 
+async def test_an_address_is_held_to_on_other_processes_and_after_a_restart(store_url: str) -> None:
+    upstream = ReplayServer(Play(openai_stream("yes")))
+    async with upstream, running(given(store_url)) as one:
+        change = {"openai_api_key": KEY, "openai_base_url": upstream.url + "/v1"}
+        async with running(given(store_url)) as other:
+            assert not other.services.client.guarded
+            assert (await post(one, "/settings", change))[0] == 200
+            async with asyncio.timeout(10):
+                while not other.services.client.guarded:
+                    await asyncio.sleep(0.05)
+            assert other.services.client.guarded == one.services.client.guarded
+        async with running(given(store_url)) as again:
+            assert again.services.client.guarded.keys() == one.services.client.guarded.keys()
+
+
 async def test_a_redirect_of_an_upstream_is_not_followed() -> None:
     inside = ReplayServer(Play(openai_stream("secret")))
     async with inside:
