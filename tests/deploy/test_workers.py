@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -87,6 +88,45 @@ async def test_in_flight_counts_the_streams_of_all_workers(tmp_path: Path) -> No
         async with asyncio.timeout(10):
             while await sample(url, "pointsman_in_flight"):
                 await asyncio.sleep(0.1)
+
+
+async def test_each_worker_writes_log_files_of_its_own(tmp_path: Path) -> None:
+    play = Play(openai_body("hello"), content_type="application/json")
+    extra = f'[log]\nfolder = "{tmp_path / "logs"}"\ndebug = true\n'
+    async with (
+        ReplayServer(play) as upstream,
+        keeper(tmp_path, upstream.url, extra=extra) as (child, url),
+    ):
+        await asked(url, 40)
+        sets = (("app.log", "error.log", "debug.log"), ("app.1.log", "error.1.log", "debug.1.log"))
+
+        def opened() -> list[set[str]]:
+            return [
+                {
+                    os.path.basename(name)
+                    for fd in os.listdir(f"/proc/{pid}/fd")
+                    if (name := os.readlink(f"/proc/{pid}/fd/{fd}")).endswith(".log")
+                }
+                for pid in children(child.pid)
+            ]
+
+        def apart() -> bool:
+            # An error.log is made by the first error.
+            found = opened()
+            return all(any(mine[0] in one and one <= set(mine) for one in found) for mine in sets)
+
+        await until(apart, "each has a set of its own")
+    found = []
+    for name in ("app.log", "app.1.log"):
+        lines = [
+            json.loads(line) for line in (tmp_path / "logs" / name).read_text("utf-8").splitlines()
+        ]
+        ids = {line["request_id"] for line in lines if line.get("door") == "complete"}
+        assert ids
+        found.append(ids)
+    # Each request stands in one of them.
+    assert not found[0] & found[1]
+    assert len(found[0] | found[1]) == 40
 
 
 async def test_a_stop_lets_every_workers_streams_end(tmp_path: Path) -> None:

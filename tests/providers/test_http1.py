@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import random
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -256,6 +257,44 @@ FAULTS: dict[str, tuple[bytes, bool, bool, str]] = {
         "malformed",
     ),
 }
+
+
+async def test_spoiled_bytes_are_an_answer_or_a_fault() -> None:
+    """Whatever is on the wire: never another exception, never for ever."""
+    chance = random.Random(11)
+    sound = [raw for raw, _ in GOOD.values()] + [raw for raw, *_ in FAULTS.values()]
+    bits = (
+        b"\r\n",
+        b"\n",
+        b"\0",
+        b"\xff",
+        b":",
+        b"chunked",
+        b"-1",
+        b"99999999999999999999",
+        b"HTTP/",
+    )
+    seen: set[str] = set()
+    spoiled = b""
+
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(spoiled)
+        writer.close()
+
+    async with serving(script) as server, client() as asked:
+        for _ in range(400):
+            spoiled = chance.choice(sound)[:3000]
+            for _ in range(chance.randint(1, 4)):
+                at = chance.randrange(len(spoiled) + 1)
+                put = chance.choice((*bits, bytes(chance.choices(range(256), k=3))))
+                spoiled = spoiled[:at] + put + spoiled[at + chance.randrange(5) :]
+            try:
+                async with asyncio.timeout(5):
+                    await whole(asked, server.url, idle_s=1)
+                seen.add("answer")
+            except http1.Fault as fault:
+                seen.add(fault.kind)
+    assert {"answer", "malformed", "cut"} <= seen
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 
-from tests.doors.upstreams import HELLO, play, provider
+from tests.doors.upstreams import HELLO, Said, play, provider
 from tests.replay.gateway import ADMIN, Running, running, settings
 from tests.replay.server import ReplayServer
 
@@ -27,6 +29,7 @@ async def guarded(*plays: Any, **access: Any) -> AsyncGenerator[tuple[Running, R
             yield gateway, upstream
 
 
+LONG = Said(pieces=tuple(f"word{n} " for n in range(50)))
 ASK = {"message": "Hi", "model": "easy/m"}
 
 
@@ -60,6 +63,117 @@ async def test_a_page_of_the_list_reads_answers_and_errors(origin: str, stream: 
                 assert "Origin" in response.headers["Vary"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/nowhere", None, 404),
+        ("PUT", "/complete", "{}", 405),
+        ("POST", "/complete", "{", 400),
+        ("POST", "/v1/messages", "{}", 400),
+        ("POST", "/complete", "x" * 5000, 413),
+        ("POST", "/v1/chat/completions", '{"model": "no/such", "messages": []}', 400),
+        ("GET", "/settings", None, 401),
+        ("GET", "/ws/chat", None, 400),
+        ("GET", "/complete?message=Hi&model=easy/m", None, 200),
+        ("GET", "/healthz", None, 200),
+        ("GET", "/metrics", None, 200),
+        ("GET", "/v1/models", None, 200),
+    ],
+)
+async def test_every_answer_says_who_may_read_it(
+    method: str, path: str, body: str | None, status: int
+) -> None:
+    async with ReplayServer(play("openai", HELLO, True)) as upstream:
+        given = settings(
+            providers={"easy": provider("openai", upstream.url)},
+            access={"cors": [FRIEND]},
+            server={"body_limit": 4096},
+        )
+        async with running(given) as gateway:
+            for origin, allowed in ((FRIEND, FRIEND), (FOREIGN, None)):
+                async with gateway.session.request(
+                    method,
+                    gateway.url + path,
+                    data=body,
+                    headers={"Origin": origin, "Accept": "*/*, text/event-stream"},
+                ) as response:
+                    await response.read()
+                    assert response.status == (status if allowed else 403), await response.text()
+                    assert response.headers.get("Access-Control-Allow-Origin") == allowed
+                    assert "Origin" in response.headers["Vary"]
+
+
+@pytest.mark.parametrize(
+    ("failing", "status"),
+    [
+        ({"before_s": 30}, 504),
+        ({"stall": 0}, 504),
+        ({"stall": 2000}, 200),
+        ({"cut": 2000}, 200),
+        ({"status": 500}, 502),
+    ],
+    ids=["no headers", "no first event", "stalled in mid-stream", "cut in mid-stream", "status"],
+)
+async def test_what_an_upstream_breaks_off_is_readable_too(
+    failing: dict[str, Any], status: int
+) -> None:
+    async with ReplayServer(play("openai", LONG, True, **failing)) as upstream:
+        given = settings(
+            providers={"easy": provider("openai", upstream.url)},
+            access={"cors": [FRIEND]},
+            attempts={"per_target": 1, "first_event_s": 0.5, "idle_s": 0.5},
+        )
+        async with (
+            running(given) as gateway,
+            gateway.session.post(
+                gateway.url + "/complete", json=ASK, headers={"Origin": FRIEND}
+            ) as response,
+        ):
+            told = await response.text()
+            assert response.status == status
+            assert "error" in told
+            assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+
+
+async def test_a_page_that_is_turned_away_reads_when_to_come_back() -> None:
+    async with ReplayServer(play("openai", HELLO, True, before_s=20)) as upstream:
+        given = settings(
+            providers={"easy": provider("openai", upstream.url)},
+            access={"cors": [FRIEND]},
+            server={"max_in_flight": 1},
+        )
+        async with running(given) as gateway:
+            first = asyncio.create_task(gateway.complete(**ASK))
+            await upstream.until_received()
+            async with gateway.session.post(
+                gateway.url + "/complete", json=ASK, headers={"Origin": FRIEND}
+            ) as response:
+                assert response.status == 503
+                assert "Retry-After" in response.headers
+                assert "Retry-After" in response.headers["Access-Control-Expose-Headers"]
+                assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+
+
+@pytest.mark.parametrize("path", ["/ws/chat", "/ws/monitoring"])
+@pytest.mark.parametrize("key", [True, False])
+async def test_a_socket_looks_at_the_origin_before_it_opens(path: str, key: bool) -> None:
+    headers = ADMIN if key else {}
+    async with guarded() as (gateway, _):
+        for origin in (FOREIGN, "null", "https://chat.example.org.evil.example", ""):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await gateway.session.ws_connect(
+                    gateway.url + path, headers={**headers, "Origin": origin}
+                )
+            assert refused.value.status == 403
+        for origin in (FRIEND, gateway.url):
+            async with gateway.session.ws_connect(
+                gateway.url + path, headers={**headers, "Origin": origin}
+            ) as socket:
+                assert not socket.closed
+
+
 async def test_a_preflight_is_answered_with_what_it_asked_for() -> None:
     async with guarded() as (gateway, _):
         for path in ("/complete", "/v1/messages", "/v1beta/models/x:generateContent", "/codes"):
@@ -76,6 +190,16 @@ async def test_a_preflight_is_answered_with_what_it_asked_for() -> None:
                 wanted = response.headers["Access-Control-Allow-Headers"]
                 assert wanted == "authorization,x-stainless-lang"
                 assert "POST" in response.headers["Access-Control-Allow-Methods"]
+
+
+async def test_a_path_that_nobody_serves_is_preflighted_like_any_other() -> None:
+    async with guarded() as (gateway, _):
+        for origin, status in ((FRIEND, 204), (FOREIGN, 403)):
+            async with gateway.session.options(
+                gateway.url + "/nowhere",
+                headers={"Origin": origin, "Access-Control-Request-Method": "POST"},
+            ) as response:
+                assert response.status == status
 
 
 async def test_a_foreign_preflight_is_refused() -> None:
