@@ -10,7 +10,6 @@ says the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sized
 from typing import Any, cast
 
 from aiohttp import web
@@ -53,7 +52,8 @@ class Refusals:
         self._running = services.pipeline.running
         self._ready: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._most = most_connections(self._pressure.max_running)
-        self.connections: Sized = ()
+        self.open = 0
+        """Connections, without those that are being closed behind such an answer."""
 
     @property
     def asked(self) -> bool:
@@ -63,7 +63,7 @@ class Refusals:
     @property
     def crowded(self) -> bool:
         """There are more connections than there is room for."""
-        return len(self.connections) > self._most
+        return self.open > self._most
 
     def answer(
         self, message: RawRequestMessage, payload: StreamReader, crowded: bool
@@ -119,11 +119,25 @@ def _written(path: str, why: str) -> tuple[bytes, bytes]:
 class Turnstile(RequestHandler):
     """A connection of the server's. aiohttp has no public place before the handler."""
 
-    __slots__ = ("_refusals",)
+    __slots__ = ("_leaves", "_refusals")
 
     def __init__(self, manager: Server, refusals: Refusals, **given: Any) -> None:
         super().__init__(manager, **given)
         self._refusals = refusals
+        self._leaves = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._refusals.open += 1
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._left()
+        super().connection_lost(exc)
+
+    def _left(self) -> None:
+        if not self._leaves:
+            self._leaves = True
+            self._refusals.open -= 1
 
     def data_received(self, data: bytes) -> None:
         waiter = self._waiter
@@ -157,6 +171,7 @@ class Turnstile(RequestHandler):
         if self.transport is not None:
             self.transport.write(answer)
             if closes:
+                self._left()
                 self.transport.close()
 
 
@@ -172,7 +187,6 @@ class TurnstileServer(Server):
             **beside._kwargs,
         )
         self._refusals = refusals
-        refusals.connections = self._connections
         self.crowd: Crowd | None = None
 
     def __call__(self) -> RequestHandler:

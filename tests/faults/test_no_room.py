@@ -17,6 +17,7 @@ from tests.replay.server import Play, ReplayServer, openai_body
 
 FILES, IN_FLIGHT, CALLERS = 600, 100, 400
 ROOM = 300
+LOOKS = 2
 BODY = b'{"message": "hello", "model": "lab/m", "stream": false}'
 QUESTION = (
     b"POST /complete HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -77,15 +78,16 @@ async def test_more_connections_than_files_are_told_to_come_back(tmp_path: Path)
             ends = await asyncio.gather(*(caller.ask() for caller in callers))
             seen = Counter(ends)
             assert set(seen) <= {"200", "503", "closed"}
-            assert seen["closed"] >= CALLERS - ROOM
-            assert seen["200"] + seen["503"] > 0
+            # One that only looked how it is may not be gone yet.
+            assert CALLERS - ROOM <= seen["closed"] <= CALLERS - ROOM + LOOKS
             assert await sample(f"http://127.0.0.1:{port}", "pointsman_shed") == (
                 seen["503"] + seen["closed"]
             )
             # Whoever is still there is answered, one after the other.
             stay = [one for one, end in zip(callers, ends, strict=True) if end != "closed"]
-            assert len(stay) >= ROOM // 2
-            assert {await caller.ask() for caller in stay} == {"200"}
+            again = Counter([await caller.ask() for caller in stay])
+            assert set(again) <= {"200", "closed"}
+            assert again["closed"] <= LOOKS
         finally:
             for caller in callers:
                 if hasattr(caller, "writer"):
