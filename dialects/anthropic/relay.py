@@ -107,9 +107,8 @@ class AnthropicWatch(FrameWatch):
         self._count(message)
         message["model"] = self._model
         figures = message.get("usage")
-        told = (
-            {"output_tokens": 1, **figures} if isinstance(figures, dict) else {"output_tokens": 1}
-        )
+        told = figures if isinstance(figures, dict) else {}
+        told.setdefault("output_tokens", 1)
         if not self.usage.input_tokens:
             told["input_tokens"] = max(1, len(orjson.dumps(self._body)) // 4)
         message["usage"] = told
