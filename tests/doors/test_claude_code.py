@@ -180,3 +180,27 @@ async def test_an_unknown_model_is_told_in_the_words_that_it_reads() -> None:
     body = orjson.loads(raw)
     assert body["type"] == "error"
     assert body["error"]["type"] == "not_found_error"
+
+
+@pytest.mark.parametrize("version", [None, "2023-06-01", "2026-10-21", "2199-01-01", "soon"])
+@pytest.mark.parametrize("header", ["x-api-key", "Authorization"])
+async def test_either_header_has_the_key_and_any_version_and_beta_will_do(
+    header: str, version: str | None
+) -> None:
+    """Where a code is asked for: the right one comes in and a wrong one does not."""
+    codes = {"mine": {"code": "pm-mine"}}
+    async with lab("openai", play("openai", HELLO, False), codes=codes) as (gateway, upstream):
+        for code, status in (("pm-mine", 200), ("pm-other", 401)):
+            headers = {header: code if header == "x-api-key" else f"Bearer {code}"}
+            headers["anthropic-beta"] = "unheard-of-2199-01-01,another"
+            if version is not None:
+                headers["anthropic-version"] = version
+            for path in ("/v1/messages", "/v1/messages/count_tokens"):
+                async with gateway.session.post(
+                    gateway.url + path, json=question("lab/m", stream=False), headers=headers
+                ) as response:
+                    told = await response.json()
+                    assert response.status == status, told
+            if status == 401:
+                assert told["error"]["type"] == "authentication_error"
+        assert len(upstream.received) == 1

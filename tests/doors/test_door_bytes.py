@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import AsyncGenerator
 
 import orjson
 import pytest
@@ -153,6 +155,31 @@ async def test_an_answer_is_the_same_wherever_the_upstreams_bytes_are_cut(
                 found = read(door, raw, stream=True)
                 assert (found.text, found.finish) == (said.text, said.finish)
                 assert found.calls == [(call.name, call.arguments) for call in said.calls]
+                assert found.usage == said.usage
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_question_is_the_same_however_its_bytes_come(door: str, size: int) -> None:
+    """In single bytes and in threes: no character of several bytes stays whole."""
+    words = "  Naïve 漢字 🙂\n\u2028"
+    body = orjson.dumps(question(door, words, stream=True))
+
+    async def pieces() -> AsyncGenerator[bytes]:
+        for at in range(0, len(body), size):
+            yield body[at : at + size]
+            await asyncio.sleep(0)
+
+    async with (
+        lab("openai", play("openai", HELLO, True)) as (gateway, upstream),
+        gateway.session.post(
+            gateway.url + path(door, stream=True),
+            data=pieces(),
+            headers={**HEADERS[door], "Content-Type": "application/json"},
+        ) as response,
+    ):
+        assert read(door, await response.read(), stream=True).text == HELLO.text
+        assert upstream.received[0].body["messages"] == [{"role": "user", "content": words}]
 
 
 async def test_ollama_streams_when_nobody_says_whether() -> None:
