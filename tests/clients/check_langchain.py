@@ -26,6 +26,7 @@ from tests.doors.upstreams import (
     play,
     provider,
     refusal,
+    stalled,
 )
 from tests.replay.gateway import Running, running, settings
 from tests.replay.server import ReplayServer
@@ -193,8 +194,7 @@ def classes_of(failure: BaseException) -> set[str]:
 @each_kind
 @each_client
 async def test_a_caller_who_leaves_frees_the_upstream(client: str, kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.stall = whole.body.index("🙂".encode()) + 20
+    whole = stalled(kind)
     begun = asyncio.Event()
 
     async def hears(gateway: Running) -> None:

@@ -13,6 +13,7 @@ from tests.doors.upstreams import provider
 from tests.replay.gateway import Running, running, settings
 from tests.replay.server import Play, ReplayServer
 
+HI: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
     "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -55,6 +56,12 @@ def sdk(name: str) -> Any:
     return pytest.importorskip(
         name, reason=f"{name} is not installed: the extra `clients` has the vendors' SDKs"
     )
+
+
+def openai_client(gateway: Running, **more: Any) -> Any:
+    """OpenAI's own client at the gateway's door."""
+    options: dict[str, Any] = {"base_url": gateway.url + "/v1", "api_key": "x", **more}
+    return sdk("openai").AsyncOpenAI(**options)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dialects.images import LARGEST
-from tests.doors.lab import lab, sdk
+from tests.doors.lab import HI, lab, openai_client, sdk
 from tests.doors.upstreams import HELLO, KINDS, play
 from tests.replay.gateway import Running
 
@@ -27,14 +27,12 @@ TIFF = b64encode(b"II*\0 and more").decode()
 
 
 async def by_openai(gateway: Running, asked: dict[str, Any], stream: bool) -> None:
-    options: dict[str, Any] = {"base_url": gateway.url + "/v1", "api_key": "x"}
-    async with sdk("openai").AsyncOpenAI(max_retries=0, **options) as client:
+    async with openai_client(gateway, max_retries=0) as client:
         await client.chat.completions.create(**{"model": "lab/m", "stream": stream, **asked})
 
 
 async def by_responses(gateway: Running, asked: dict[str, Any], stream: bool) -> None:
-    options: dict[str, Any] = {"base_url": gateway.url + "/v1", "api_key": "x"}
-    async with sdk("openai").AsyncOpenAI(max_retries=0, **options) as client:
+    async with openai_client(gateway, max_retries=0) as client:
         await client.responses.create(**{"model": "lab/m", "stream": stream, **asked})
 
 
@@ -72,7 +70,6 @@ CLIENTS: dict[str, tuple[Ask, str]] = {
     "gemini": (by_gemini, "ClientError"),
     "ollama": (by_ollama, "ResponseError"),
 }
-HI = [{"role": "user", "content": "Hi"}]
 
 
 def picture(language: str, data: str, kind: str = "image/png") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.doors.lab import lab
-from tests.doors.upstreams import HELLO, KINDS, Said, play
+from tests.doors.upstreams import KINDS, Said, cut_short, play
 from tests.replay.gateway import Running
 
 CLAUDE = os.environ.get("CLAUDE_CLI") or shutil.which("claude")
@@ -70,8 +70,7 @@ async def test_c07_the_command_itself_prints_the_answer(kind: str, tmp_path: Pat
 
 
 async def test_c07_after_a_cut_stream_it_asks_for_the_whole(tmp_path: Path) -> None:
-    broken = play("openai", HELLO, True)
-    broken.cut = broken.body.index("🙂".encode()) + 20
+    broken = cut_short("openai")
     plays = (broken, play("openai", SAID, False))
     async with lab("openai", *plays, attempts={"per_target": 1}) as (gateway, upstream):
         assert SAID.text in await printed(gateway, tmp_path)

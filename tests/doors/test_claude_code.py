@@ -9,7 +9,7 @@ import pytest
 
 from tests.doors.clients import read
 from tests.doors.lab import lab
-from tests.doors.upstreams import CALLS, HELLO, KINDS, WEATHER, play
+from tests.doors.upstreams import CALLS, HELLO, KINDS, WEATHER, cut_short, play
 from tests.replay.gateway import Running
 
 BETAS = (
@@ -118,8 +118,7 @@ async def test_the_meter_has_a_number_before_the_first_word(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_after_a_cut_stream_it_asks_for_the_whole(kind: str) -> None:
-    cut = play(kind, HELLO, True)
-    cut.cut = cut.body.index("🙂".encode()) + 20
+    cut = cut_short(kind)
     async with lab(kind, cut, play(kind, HELLO, False)) as (gateway, upstream):
         status, raw = await ask(gateway, question("lab/m", stream=True))
         assert status == 200

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from tests.doors.lab import PARAMETERS, lab
-from tests.doors.upstreams import CALLS, HELLO, KINDS, Said, play, provider
+from tests.doors.upstreams import CALLS, HELLO, KINDS, Said, cut_short, play, provider
 from tests.replay.gateway import Running, running, settings
 from tests.replay.server import ReplayServer
 
@@ -134,8 +134,7 @@ async def test_its_reader_gets_whole_calls_with_ids_of_their_own(kind: str) -> N
 
 
 async def test_its_reader_sees_an_error_in_mid_stream() -> None:
-    broken = play("openai", HELLO, True)
-    broken.cut = broken.body.index("🙂".encode()) + 20
+    broken = cut_short("openai")
     async with lab("openai", broken) as (gateway, _):
         raw = await chat(gateway, gateway.url + "/v1/chat/completions", body_for("auto:latest"))
         with pytest.raises(ValueError, match="cut"):

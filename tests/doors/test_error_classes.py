@@ -15,7 +15,7 @@ import pytest
 from chat.errors import GatewayError, LimitReached, QueueFull
 from dialects.gemini import GeminiDialect
 from tests.doors.clients import HEADERS, path, question
-from tests.doors.lab import lab, sdk
+from tests.doors.lab import HI, lab, openai_client, sdk
 from tests.doors.upstreams import HELLO, play
 from tests.replay.gateway import Running
 from tests.replay.server import ReplayServer
@@ -137,19 +137,14 @@ def _seen(error: Any) -> Seen:
 
 
 async def by_openai(gateway: Running, code: str, stream: bool, again: int = 0) -> None:
-    openai = sdk("openai")
-    options: dict[str, Any] = {"base_url": gateway.url + "/v1", "api_key": code}
-    async with openai.AsyncOpenAI(max_retries=again, **options) as client:
-        messages = [{"role": "user", "content": "Hi"}]
-        told = await client.chat.completions.create(model="lab/m", messages=messages, stream=stream)
+    async with openai_client(gateway, api_key=code, max_retries=again) as client:
+        told = await client.chat.completions.create(model="lab/m", messages=HI, stream=stream)
         if stream:
             [chunk async for chunk in told]
 
 
 async def by_responses(gateway: Running, code: str, stream: bool, again: int = 0) -> None:
-    openai = sdk("openai")
-    options: dict[str, Any] = {"base_url": gateway.url + "/v1", "api_key": code}
-    async with openai.AsyncOpenAI(max_retries=again, **options) as client:
+    async with openai_client(gateway, api_key=code, max_retries=again) as client:
         told = await client.responses.create(model="lab/m", input="Hi", stream=stream)
         if stream:
             [event async for event in told]
@@ -159,9 +154,8 @@ async def by_anthropic(gateway: Running, code: str, stream: bool, again: int = 0
     anthropic = sdk("anthropic")
     options: dict[str, Any] = {"base_url": gateway.url, "api_key": code}
     async with anthropic.AsyncAnthropic(max_retries=again, **options) as client:
-        messages = [{"role": "user", "content": "Hi"}]
         told = await client.messages.create(
-            model="lab/m", max_tokens=10, messages=messages, stream=stream
+            model="lab/m", max_tokens=10, messages=HI, stream=stream
         )
         if stream:
             [event async for event in told]
@@ -181,7 +175,7 @@ async def by_ollama(gateway: Running, code: str, stream: bool, again: int = 0) -
     ollama = sdk("ollama")
     bearer = {"Authorization": f"Bearer {code}"}
     async with ollama.AsyncClient(gateway.url, headers=bearer) as client:
-        told = await client.chat("lab/m", [{"role": "user", "content": "Hi"}], stream=stream)
+        told = await client.chat("lab/m", HI, stream=stream)
         if stream:
             [line async for line in told]
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from tests.doors.lab import lab
-from tests.doors.upstreams import HELLO, KINDS, play
+from tests.doors.upstreams import HELLO, KINDS, cut_short, play
 from tests.replay.gateway import Running
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -65,8 +65,7 @@ async def test_s01_a_post_for_a_fetch_and_a_get_for_an_event_source_are_one_stre
 
 async def test_s01_one_that_comes_back_is_told_204_and_nobody_is_asked_again() -> None:
     """After its end, and after a stream that broke: the id holds before the first word."""
-    broken = play("openai", HELLO, True)
-    broken.cut = broken.body.index("🙂".encode()) + 20
+    broken = cut_short("openai")
     for upstreams in (play("openai", HELLO, True), broken):
         async with lab("openai", upstreams, attempts={"per_target": 1}) as (gateway, upstream):
             status, raw = await get(gateway, ACCEPT)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.doors.lab import (
     ERROR_CLASSES,
+    HI,
     PARAMETERS,
     PIXEL,
     Person,
@@ -17,12 +18,22 @@ from tests.doors.lab import (
     schema_in,
     sdk,
 )
-from tests.doors.upstreams import CALLS, HELLO, KINDS, LENGTH, OBJECT, THOUGHT, play, refusal
+from tests.doors.upstreams import (
+    CALLS,
+    HELLO,
+    KINDS,
+    LENGTH,
+    OBJECT,
+    THOUGHT,
+    cut_short,
+    play,
+    refusal,
+    stalled,
+)
 from tests.replay.gateway import Running
 
 anthropic = sdk("anthropic")
 
-HI: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 TOOL = {"name": "weather", "description": "d", "input_schema": PARAMETERS}
 ASK: dict[str, Any] = {"model": "lab/m", "max_tokens": 2048, "messages": HI}
 
@@ -144,8 +155,7 @@ async def test_an_hour_of_waiting_is_told_as_a_minute() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_upstream_that_dies_in_mid_stream_is_an_error_event(kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.cut = whole.body.index("🙂".encode()) + 20
+    whole = cut_short(kind)
     text = ""
     async with lab(kind, whole) as (gateway, _), client(gateway, max_retries=0) as asking:
 
@@ -164,8 +174,7 @@ async def test_an_upstream_that_dies_in_mid_stream_is_an_error_event(kind: str) 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_stream_that_is_closed_frees_the_upstream(kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.stall = whole.body.index("🙂".encode()) + 20
+    whole = stalled(kind)
     async with lab(kind, whole) as (gateway, upstream), client(gateway) as asking:
         async with asking.messages.stream(**ASK) as stream:
             async for _ in stream.text_stream:

@@ -19,7 +19,18 @@ from tests.doors.lab import (
     schema_in,
     sdk,
 )
-from tests.doors.upstreams import CALLS, HELLO, KINDS, LENGTH, OBJECT, THOUGHT, play, refusal
+from tests.doors.upstreams import (
+    CALLS,
+    HELLO,
+    KINDS,
+    LENGTH,
+    OBJECT,
+    THOUGHT,
+    cut_short,
+    play,
+    refusal,
+    stalled,
+)
 from tests.replay.gateway import Running
 
 genai = sdk("google.genai")
@@ -164,8 +175,7 @@ async def test_the_class_of_an_error(kind: str, status: int, name: str, code: in
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_upstream_that_dies_in_mid_stream_is_a_server_error(kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.cut = whole.body.index("🙂".encode()) + 20
+    whole = cut_short(kind)
     text = ""
     async with lab(kind, whole) as (gateway, _), client(gateway) as asking:
         stream = await asking.models.generate_content_stream(model=MODEL, contents="Hi")
@@ -187,8 +197,7 @@ async def test_an_upstream_that_dies_in_mid_stream_is_a_server_error(kind: str) 
 @pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_stream_that_is_closed_frees_the_upstream(kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.stall = whole.body.index("🙂".encode()) + 20
+    whole = stalled(kind)
     async with lab(kind, whole) as (gateway, upstream):
         async with client(gateway) as asking:
             stream = await asking.models.generate_content_stream(model=MODEL, contents="Hi")

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests.doors import vectors
-from tests.doors.lab import PARAMETERS, PIXEL, SCHEMA, image_in, lab, results_in, schema_in, sdk
+from tests.doors.lab import HI, PARAMETERS, PIXEL, SCHEMA, image_in, lab, results_in, schema_in, sdk
 from tests.doors.upstreams import (
     CALLS,
     HELLO,
@@ -16,16 +16,17 @@ from tests.doors.upstreams import (
     LENGTH,
     OBJECT,
     THOUGHT,
+    cut_short,
     play,
     provider,
     refusal,
+    stalled,
 )
 from tests.replay.gateway import Running, running, settings
 from tests.replay.server import ReplayServer
 
 ollama = sdk("ollama")
 
-HI: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}
 
 
@@ -130,8 +131,7 @@ async def test_the_status_and_words_of_an_error(kind: str, status: int, shown: i
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_upstream_that_dies_in_mid_stream_is_an_error_line(kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.cut = whole.body.index("🙂".encode()) + 20
+    whole = cut_short(kind)
     text = ""
     async with lab(kind, whole) as (gateway, _), client(gateway) as asking:
         stream = await asking.chat("lab/m", HI, stream=True)
@@ -150,8 +150,7 @@ async def test_an_upstream_that_dies_in_mid_stream_is_an_error_line(kind: str) -
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_stream_that_is_closed_frees_the_upstream(kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.stall = whole.body.index("🙂".encode()) + 20
+    whole = stalled(kind)
     async with lab(kind, whole) as (gateway, upstream), client(gateway) as asking:
         stream = await asking.chat("lab/m", HI, stream=True)
         async for _ in stream:

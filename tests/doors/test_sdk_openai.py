@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode, b64encode
-from typing import Any
 
 import orjson
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from tests.doors import vectors
 from tests.doors.lab import (
     ERROR_CLASSES,
+    HI,
     PARAMETERS,
     PIXEL,
     Person,
@@ -21,6 +21,7 @@ from tests.doors.lab import (
     schema_in,
     sdk,
 )
+from tests.doors.lab import openai_client as client
 from tests.doors.upstreams import (
     CALLS,
     HELLO,
@@ -28,25 +29,21 @@ from tests.doors.upstreams import (
     OBJECT,
     THOUGHT,
     Said,
+    cut_short,
     play,
     provider,
     refusal,
+    stalled,
 )
-from tests.replay.gateway import Running, running, settings
+from tests.replay.gateway import running, settings
 from tests.replay.server import ReplayServer
 
 openai = sdk("openai")
 
-HI: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
 TOOL = {
     "type": "function",
     "function": {"name": "weather", "parameters": PARAMETERS, "strict": True},
 }
-
-
-def client(gateway: Running, **more: Any) -> Any:
-    options: dict[str, Any] = {"base_url": gateway.url + "/v1", "api_key": "x", **more}
-    return openai.AsyncOpenAI(**options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -211,8 +208,7 @@ async def test_the_wait_of_a_limit_reaches_the_sdk() -> None:
 async def test_an_upstream_that_dies_in_mid_stream_is_an_error_with_its_text_kept(
     kind: str,
 ) -> None:
-    whole = play(kind, HELLO, True)
-    whole.cut = whole.body.index("🙂".encode()) + 20
+    whole = cut_short(kind)
     text = ""
     async with lab(kind, whole) as (gateway, upstream), client(gateway, max_retries=0) as asking:
         stream = await asking.chat.completions.create(model="lab/m", messages=HI, stream=True)
@@ -232,8 +228,7 @@ async def test_an_upstream_that_dies_in_mid_stream_is_an_error_with_its_text_kep
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_stream_that_is_closed_frees_the_upstream(kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.stall = whole.body.index("🙂".encode()) + 20
+    whole = stalled(kind)
     async with lab(kind, whole) as (gateway, upstream), client(gateway) as asking:
         stream = await asking.chat.completions.create(model="lab/m", messages=HI, stream=True)
         async for chunk in stream:

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from tests.doors.lab import PARAMETERS, PIXEL, Person, image_in, lab, results_in, schema_in, sdk
+from tests.doors.lab import openai_client as client
 from tests.doors.upstreams import (
     CALLS,
     EVERYTHING,
@@ -16,10 +17,11 @@ from tests.doors.upstreams import (
     LENGTH,
     OBJECT,
     THOUGHT,
+    cut_short,
     play,
     refusal,
+    stalled,
 )
-from tests.replay.gateway import Running
 
 openai = sdk("openai")
 
@@ -29,11 +31,6 @@ TOOL: dict[str, Any] = {
     "parameters": PARAMETERS,
     "strict": True,
 }
-
-
-def client(gateway: Running, **more: Any) -> Any:
-    options: dict[str, Any] = {"base_url": gateway.url + "/v1", "api_key": "x", **more}
-    return openai.AsyncOpenAI(**options)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -188,8 +185,7 @@ async def test_the_class_of_an_error(status: int, name: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_upstream_that_dies_in_mid_stream_has_failed(kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.cut = whole.body.index("🙂".encode()) + 20
+    whole = cut_short(kind)
     async with lab(kind, whole) as (gateway, _), client(gateway, max_retries=0) as ask:
         stream = await ask.responses.create(model="lab/m", input="Hi", stream=True)
         events = [event async for event in stream]
@@ -200,8 +196,7 @@ async def test_an_upstream_that_dies_in_mid_stream_has_failed(kind: str) -> None
 
 
 async def test_the_streams_final_response_of_a_cut_answer_raises() -> None:
-    whole = play("openai", HELLO, True)
-    whole.cut = whole.body.index("🙂".encode()) + 20
+    whole = cut_short("openai")
     async with (
         lab("openai", whole) as (gateway, _),
         client(gateway, max_retries=0) as ask,
@@ -213,8 +208,7 @@ async def test_the_streams_final_response_of_a_cut_answer_raises() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_stream_that_is_closed_frees_the_upstream(kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.stall = whole.body.index("🙂".encode()) + 20
+    whole = stalled(kind)
     async with lab(kind, whole) as (gateway, upstream), client(gateway) as ask:
         stream = await ask.responses.create(model="lab/m", input="Hi", stream=True)
         async for event in stream:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tests.doors.lab import SCHEMA
-from tests.doors.upstreams import CALLS, HELLO, OBJECT, Said, play, provider
+from tests.doors.upstreams import CALLS, OBJECT, Said, play, provider, stalled
 from tests.replay.gateway import Running, running, settings
 from tests.replay.server import ReplayServer
 
@@ -152,8 +152,7 @@ async def test_calls_and_answers_that_were_too_long_are_told_as_they_are(
 
 
 async def test_a_caller_who_leaves_while_the_text_is_held_back_frees_the_upstream() -> None:
-    slow = play("openai", HELLO, True)
-    slow.stall = slow.body.index("🙂".encode()) + 20
+    slow = stalled("openai")
     async with (
         ReplayServer(slow) as upstream,
         running(given(words_only(upstream.url))) as gateway,

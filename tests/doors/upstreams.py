@@ -66,6 +66,20 @@ def play(kind: str, said: Said, stream: bool, **knobs: Any) -> Play:
     return Play(orjson.dumps(WHOLES[kind](said)), content_type=JSON, **knobs)
 
 
+def cut_short(kind: str) -> Play:
+    """A stream whose connection breaks in the middle of its text."""
+    return play(kind, HELLO, True, cut=_middle(kind))
+
+
+def stalled(kind: str) -> Play:
+    """A stream that says nothing more from the middle of its text on."""
+    return play(kind, HELLO, True, stall=_middle(kind))
+
+
+def _middle(kind: str) -> int:
+    return STREAMS[kind](HELLO).index("🙂".encode()) + 20
+
+
 def _data(body: Any) -> bytes:
     return b"data: " + orjson.dumps(body) + b"\n\n"
 

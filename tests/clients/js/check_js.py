@@ -14,7 +14,17 @@ import pytest
 import pytest_asyncio
 
 from tests.doors.lab import PARAMETERS, PIXEL, SCHEMA, image_in, lab, results_in
-from tests.doors.upstreams import CALLS, HELLO, KINDS, OBJECT, play, provider, refusal
+from tests.doors.upstreams import (
+    CALLS,
+    HELLO,
+    KINDS,
+    OBJECT,
+    cut_short,
+    play,
+    provider,
+    refusal,
+    stalled,
+)
 from tests.replay.gateway import running, settings
 from tests.replay.server import ReplayServer
 
@@ -160,8 +170,7 @@ async def test_an_error_has_its_status(node: Driver, client: str, status: int) -
     "client", [name for name in CLIENTS if family(name) not in ("genai", "openai-responses")]
 )
 async def test_a_cut_stream_is_an_error(node: Driver, client: str, kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.cut = whole.body.index("🙂".encode()) + 20
+    whole = cut_short(kind)
     async with lab(kind, whole) as (gateway, upstream):
         answer = await node.run(client, "cut", gateway.url)
         assert "error" in answer, answer
@@ -171,8 +180,7 @@ async def test_a_cut_stream_is_an_error(node: Driver, client: str, kind: str) ->
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_a_caller_who_leaves_frees_the_upstream(node: Driver, client: str, kind: str) -> None:
-    whole = play(kind, HELLO, True)
-    whole.stall = whole.body.index("🙂".encode()) + 20
+    whole = stalled(kind)
     async with lab(kind, whole) as (gateway, upstream):
         await node.value(client, "cancel", gateway.url)
         await upstream.until_left(limit_s=2.0)
