@@ -10,10 +10,12 @@ import orjson
 import pytest
 from playwright.async_api import expect
 
+from tests.replay.gateway import ADMIN
 from tests.web.site import DIST, NARROW, ROOT, TOKEN, WIDE, Site, a_site, require_page
 
 PAGES = ("/", "/monitoring", "/routing", "/jobs", "/usage", "/codes", "/settings", "/profile")
 FIRST_VIEW_BYTES = 260 * 1024
+TABLES = ("/monitoring", "/jobs", "/usage", "/codes")
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SERIOUS = ("serious", "critical")
 
@@ -112,12 +114,26 @@ async def test_axe_finds_nothing_serious(size: tuple[int, int], scheme: str) -> 
 @pytest.mark.parametrize("path", PAGES)
 async def test_no_page_is_wider_than_a_phone(path: str) -> None:
     async with a_site(NARROW, touch=True) as site:
+        for door, body in (
+            ("/complete", {"message": "Name three colours."}),
+            ("/codes", {"name": "Desk of desks " * 4 + "x" * 60, "rate_limit": "100/hour"}),
+            ("/jobs", {"message": "Why is it blue? " * 20}),
+        ):
+            async with site.gateway.session.post(
+                site.gateway.url + door, json=body, headers=ADMIN
+            ) as answer:
+                assert answer.status < 300, await answer.text()
         await site.ready(f"/#token={TOKEN}")
         await site.ready(path)
         await expect(site.page.locator("main h1, #question").first).to_be_visible()
         await site.page.wait_for_load_state("networkidle")
         wide = await site.page.evaluate("() => document.documentElement.scrollWidth")
         assert wide <= NARROW[0]
+        tables = site.page.locator(".grid-box:has(table)")
+        if path in TABLES:
+            await expect(tables).not_to_have_count(0)
+        over = "(boxes) => boxes.map((box) => box.scrollWidth - box.clientWidth)"
+        assert max(await tables.evaluate_all(over), default=0) <= 0
 
 
 async def test_on_a_phone_the_menu_opens_and_leads_on() -> None:
