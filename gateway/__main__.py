@@ -97,6 +97,7 @@ def several(count: int, read: Read, config: Path | None) -> int:
     counters = workers.share_metrics()
     try:
         # Everything is imported before the fork, and so stands in memory once.
+        from gateway.accounts.bell import Bells
         from gateway.accounts.board import Board
         from gateway.cache.items import MAX_BYTES
         from gateway.cache.shared_shelf import SharedShelf
@@ -110,6 +111,7 @@ def several(count: int, read: Read, config: Path | None) -> int:
             shelf=SharedShelf(MAX_BYTES),
             lines=BoardLines(),
             rests=RestsBoard(count),
+            bells=Bells(count),
         )
         with workers.reserve(settings.server.host, settings.server.port) as held:
             port = held.getsockname()[1]

@@ -249,7 +249,8 @@ def _services(
         rests = place.rests.of(place.worker, table)
     walker = Walker(settings.attempts, rests, recorder, time.monotonic, learned)
     warnings: dict[str, str] = {}
-    accounts = Accounts(settings, CodeBook(database), redis, warnings)
+    bell = place.bells.of(place.worker) if place.bells is not None else None
+    accounts = Accounts(settings, CodeBook(database), redis, warnings, bell=bell)
     metering = Metering(
         accounts, database, redis, place.board, place.worker, flush=lambda: services.ledger.flush()
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.accounts.bell import Bells
 from gateway.accounts.board import Board
 from gateway.cache.shelf import NearShelf
 from gateway.jobs.line_board import BoardLines
@@ -21,6 +22,8 @@ class Place:
     """Where their callers wait."""
     rests: RestsBoard | None = None
     """Where they tell each other who rests."""
+    bells: Bells | None = None
+    """With these they tell each other that app codes changed."""
 
 
 ALONE = Place()

@@ -1,7 +1,7 @@
 """Who may call, in memory: the hot path asks a map, and the map follows the database.
 
-A change made here is in force at once. Other processes learn of it by Redis where there is one,
-and look at the database's version every second.
+A change made here is in force at once. The other workers of a machine are rung for, other processes
+learn of it by Redis where there is one, and all look at the database's version every second.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.accounts import secret
 from gateway.accounts.app import App
+from gateway.accounts.bell import Bell
 from gateway.accounts.codebook import Book, CodeBook
 from gateway.engine.ports import Caller
 from gateway.settings import Access, Settings, SettingsError
@@ -45,6 +46,7 @@ class Accounts:
         redis: Redis | None = None,
         warnings: MutableMapping[str, str] | None = None,
         now: Callable[[], float] = time.time,
+        bell: Bell | None = None,
     ) -> None:
         self.book = book
         self.access: Access = settings.access
@@ -57,6 +59,7 @@ class Accounts:
         """Made by this start; to be shown once."""
         self._host = settings.server.host
         self._redis = redis
+        self._bell = bell
         self._warnings: MutableMapping[str, str] = {} if warnings is None else warnings
         self._now = now
         self._by_digest: dict[bytes, tuple[App, float]] = {}
@@ -82,10 +85,14 @@ class Accounts:
                 "anybody ask"
             )
         self._spawn(self._look())
+        if self._bell is not None:
+            self._bell.listen(lambda: self._spawn(self._caught_up()))
         if self._redis is not None:
             self._spawn(self._listen(self._redis))
 
     async def close(self) -> None:
+        if self._bell is not None:
+            self._bell.deafen()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -131,6 +138,8 @@ class Accounts:
     async def changed(self) -> None:
         """The database was changed: by us, so that it holds at once, and everywhere."""
         await self.read()
+        if self._bell is not None:
+            self._bell.ring()
         await announce(self._redis)
 
     async def read(self) -> None:

@@ -9,26 +9,31 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from redis.asyncio import Redis
 
 from gateway.accounts import secret
 from gateway.accounts.accounts import Accounts, is_loopback
-from gateway.accounts.codebook import CodeBook
+from gateway.accounts.bell import Bell, Bells
+from gateway.accounts.codebook import Code, CodeBook
 from gateway.settings import Settings, SettingsError
 from gateway.store.database import Database
 from gateway.terms import SeedTerms, Terms
+from tests.accounts.processes import gateway
 from tests.store import servers
 
 CARDS = Terms(name="Cards", rate_limit="100/hour")
 
 
 @asynccontextmanager
-async def accounts(url: str, redis: Redis | None = None, **tree: Any) -> AsyncGenerator[Accounts]:
+async def accounts(
+    url: str, redis: Redis | None = None, bell: Bell | None = None, **tree: Any
+) -> AsyncGenerator[Accounts]:
     """One process's."""
     database = Database(url)
     await database.open()
-    found = Accounts(Settings.model_validate(tree), CodeBook(database), redis)
+    found = Accounts(Settings.model_validate(tree), CodeBook(database), redis, bell=bell)
     try:
         await found.start()
         yield found
@@ -61,6 +66,70 @@ async def test_another_process_learns_of_every_change_in_a_second(store_url: str
         # It need not have heard of the new secret before.
         await until(lambda: one.app(code.id) is None, 3)
         assert one.find(rotated[1]) is None
+
+
+async def test_another_worker_is_rung_for(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody looks by himself.
+    monkeypatch.setattr("gateway.accounts.accounts.LOOK_S", 3600)
+    bells = Bells(3)
+    async with (
+        accounts(store_url, bell=bells.of(0)) as one,
+        accounts(store_url, bell=bells.of(1)) as two,
+        accounts(store_url, bell=bells.of(2)) as three,
+    ):
+        code, given = await one.book.create(CARDS)
+        await one.changed()
+        await until(lambda: all(each.find(given) for each in (one, two, three)), 5)
+        await three.book.revoke(code.id)
+        await three.changed()
+        await until(lambda: not any(each.find(given) for each in (one, two, three)), 5)
+    # One that comes in the place of another hears what it was rung for.
+    _, given = await one_more(store_url, bells)
+    async with accounts(store_url, bell=bells.of(1)) as again:
+        assert again.find(given)
+
+
+async def one_more(store_url: str, bells: Bells) -> tuple[Code, str]:
+    async with accounts(store_url, bell=bells.of(0)) as one:
+        made = await one.book.create(CARDS)
+        await one.changed()
+        return made
+
+
+async def test_a_revoked_code_is_refused_by_all_workers_at_once(tmp_path: Path) -> None:
+    text = '[access]\nadmin_token = "the-tests-own-token-of-the-operator"\n'
+    admin = {"Authorization": "Bearer the-tests-own-token-of-the-operator"}
+    times = []
+    async with gateway(tmp_path, text, "--workers", "3") as one:
+
+        async def sent(method: str, path: str, headers: dict[str, str], body: Any = None) -> Any:
+            # A connection of its own: the kernel deals them out.
+            async with (
+                aiohttp.ClientSession() as session,
+                session.request(method, one.url + path, headers=headers, json=body) as answer,
+            ):
+                return answer.status, await answer.json()
+
+        async def welcome(key: dict[str, str]) -> set[int]:
+            seen = await asyncio.gather(*(sent("GET", "/v1/models", key) for _ in range(12)))
+            return {status for status, _ in seen}
+
+        for _ in range(7):
+            status, made = await sent("POST", "/codes", admin, {"name": "Cards"})
+            assert status == 201, made
+            key = {"Authorization": f"Bearer {made['code']}"}
+            async with asyncio.timeout(5):
+                while await welcome(key) != {200}:
+                    pass
+            status, _ = await sent("DELETE", f"/codes/{made['id']}", admin)
+            assert status == 200
+            began = time.monotonic()
+            async with asyncio.timeout(5):
+                while await welcome(key) != {401}:
+                    pass
+            times.append(time.monotonic() - began)
+    # Who only looks each second is quicker now and then, but not most of the time.
+    assert sorted(times)[4] < 0.45, times
 
 
 async def test_with_a_redis_it_learns_at_once(tmp_path: Path) -> None:
