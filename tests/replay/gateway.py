@@ -17,6 +17,7 @@ from gateway.app import build_app, build_runner
 from gateway.place import Place
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings
+from tests.replay.server import let_nobody_in
 
 ADMIN = {"Authorization": "Bearer tests-admin-token"}
 """The operator's headers."""
@@ -117,6 +118,7 @@ async def running(
         try:
             yield Running(f"http://127.0.0.1:{port}", app[SERVICES], runner, session)
         finally:
+            await let_nobody_in(runner)
             await runner.cleanup()
             # aiohttp remembers the handlers of its last thousand applications, and so the
             # applications: one for a process, but gigabytes for a run of tests.

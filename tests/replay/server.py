@@ -88,6 +88,7 @@ class ReplayServer:
 
     async def stop(self) -> None:
         if self._runner is not None:
+            await let_nobody_in(self._runner)
             await self._runner.cleanup()
 
     async def __aenter__(self) -> ReplayServer:
@@ -160,6 +161,20 @@ class ReplayServer:
         return response
 
 
+async def let_nobody_in(runner: web.AppRunner) -> None:
+    """Before a server stops, whoever is at its door is inside or not. Python 3.11 leaves a socket
+    unclosed that it accepted in the turn of the loop in which its server closes (gh-109564); Node
+    connects once more just after it has aborted a request."""
+    loop = asyncio.get_running_loop()
+    for site in runner.sites:
+        assert isinstance(site, web.TCPSite)
+        assert isinstance(site._server, asyncio.Server)
+        for listening in site._server.sockets:
+            loop.remove_reader(listening.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
 def reset_on_close(transport: asyncio.BaseTransport) -> None:
     """Without it a closed socket ends politely, also an aborted one."""
     transport.get_extra_info("socket").setsockopt(
@@ -205,6 +220,7 @@ async def answering(handler: Handler) -> AsyncGenerator[str]:
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
+        await let_nobody_in(runner)
         await runner.cleanup()
 
 
