@@ -28,6 +28,7 @@ from dialects.ascii_json import ascii_json
 from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
 from dialects.retry_after import MAX_WAIT_S
+from gateway.direct import Short
 from gateway.engine.ports import OPEN, Caller
 from gateway.monitor.access import Visit
 from gateway.store.faults import is_of_the_store
@@ -57,6 +58,8 @@ QUESTION_PATTERNS = frozenset(
 NAMES = frozenset(path[1:] for path in QUESTIONS)
 """As clients ask for them whose base URL ends in a slash."""
 
+WHOLE = frozenset((web.Response, Short))
+"""Answers that are marked when they are there; what streams marks itself before it begins."""
 STORE_AGAIN_S = 2.0
 
 log = logging.getLogger("pointsman.door")
@@ -124,7 +127,7 @@ def door(
             failure = _of_ours(fault, request)
         else:
             # Cheaper than aiohttp's signal, which is awaited for each answer.
-            if type(response) is web.Response:
+            if type(response) in WHOLE:
                 mark(request, response)
             if visited is not None and request.path not in QUESTIONS:
                 _visit(visited, request, response.status, None, began)

@@ -1,4 +1,7 @@
-"""Callers whom there is too much to do for are turned away where their question is read.
+"""What is decided where a question is read, before aiohttp's own way to a handler.
+
+Whole questions at the doors of chats go straight to their handler: see direct.py. And callers whom
+there is too much to do for are turned away here.
 
 A 503 on the whole way through the server costs a good part of an answer, and so over the knee
 most of the CPU would go into saying no. Here it is ready bytes behind the parser: no task, no
@@ -20,6 +23,7 @@ from aiohttp.web_server import Server
 
 from chat.errors import QueueFull
 from gateway.crowd import Crowd
+from gateway.direct import Direct, Doors, doors_of
 from gateway.engine.pressure import RETRY_S
 from gateway.middleware import GIVEN_ID, OWN, error_response, new_request_id
 from gateway.room import most_connections
@@ -116,13 +120,13 @@ def _written(path: str, why: str) -> tuple[bytes, bytes]:
     return head.encode(), b"\r\n\r\n" + body
 
 
-class Turnstile(RequestHandler):
+class Turnstile(Direct):
     """A connection of the server's. aiohttp has no public place before the handler."""
 
     __slots__ = ("_leaves", "_refusals")
 
-    def __init__(self, manager: Server, refusals: Refusals, **given: Any) -> None:
-        super().__init__(manager, **given)
+    def __init__(self, manager: Server, doors: Doors, refusals: Refusals, **given: Any) -> None:
+        super().__init__(manager, doors, **given)
         self._refusals = refusals
         self._leaves = False
 
@@ -139,29 +143,15 @@ class Turnstile(RequestHandler):
             self._leaves = True
             self._refusals.open -= 1
 
-    def data_received(self, data: bytes) -> None:
-        waiter = self._waiter
-        # Between two questions the server's task waits; before the first it may not run yet.
-        between = waiter is not None or not self._request_count
+    def taken(self, message: RawRequestMessage, payload: StreamReader) -> bool:
         # Who does not read gets no more.
         crowded = self._refusals.crowded
-        asked = crowded or self._refusals.asked
-        if not between or not asked or self._paused or self._messages:
-            super().data_received(data)
-            return
-        # It is woken for what comes in only.
-        self._waiter = None
-        super().data_received(data)
-        self._waiter = waiter
-        if len(self._messages) == 1:
-            message, payload = self._messages[0]
-            if isinstance(message, RawRequestMessage):
-                answer = self._refusals.answer(message, payload, crowded)
-                if answer is not None:
-                    self._turn_away(answer, crowded)
-                    return
-        if self._messages and waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if (crowded or self._refusals.asked) and not self._paused:
+            answer = self._refusals.answer(message, payload, crowded)
+            if answer is not None:
+                self._turn_away(answer, crowded)
+                return True
+        return super().taken(message, payload)
 
     def _turn_away(self, answer: bytes, closes: bool) -> None:
         self._messages.clear()
@@ -178,7 +168,7 @@ class Turnstile(RequestHandler):
 class TurnstileServer(Server):
     """Makes such connections."""
 
-    def __init__(self, beside: Server, refusals: Refusals) -> None:
+    def __init__(self, beside: Server, doors: Doors, refusals: Refusals) -> None:
         super().__init__(
             beside.request_handler,
             request_factory=beside.request_factory,
@@ -186,6 +176,7 @@ class TurnstileServer(Server):
             loop=beside._loop,
             **beside._kwargs,
         )
+        self._doors = doors
         self._refusals = refusals
         self.crowd: Crowd | None = None
 
@@ -196,12 +187,13 @@ class TurnstileServer(Server):
         return self.one()
 
     def one(self) -> Turnstile:
-        return Turnstile(self, self._refusals, loop=self._loop, **self._kwargs)
+        return Turnstile(self, self._doors, self._refusals, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     async def _make_server(self) -> Server:
-        return TurnstileServer(await super()._make_server(), Refusals(self.app[SERVICES]))
+        server = await super()._make_server()
+        return TurnstileServer(server, doors_of(self.app, PATHS), Refusals(self.app[SERVICES]))
 
     async def listen(self, host: str, port: int, shared: bool = False) -> None:
         """`shared`: several processes listen on the port, and the kernel deals out."""

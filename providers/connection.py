@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple, Protocol
 
 import httptools
@@ -56,18 +57,23 @@ class Answer:
     """One answer. Whoever has it must call `let_go`, which gives the connection back when the
     answer was read to its end, and closes it when not."""
 
-    __slots__ = ("_connection", "_inflate", "status")
+    __slots__ = ("_connection", "_inflate", "read", "status")
+
+    read: Callable[[], Awaitable[bytes]]
+    """What came since the last time, waiting for it; b"" at the end. Raises Fault."""
 
     def __init__(self, connection: Connection, status: int) -> None:
         self._connection = connection
         self.status = status
-        self._inflate: zlib._Decompress | None = None
         coding = self.header(b"content-encoding")
+        # Nothing between the connection and its reader: each call counts for each chunk.
+        self.read = connection.read
         if coding not in (b"", b"identity"):
             if coding not in (b"gzip", b"x-gzip", b"deflate"):
                 raise Fault("malformed")
             # We ask for identity; some answer packed all the same (PROTOCOLS F16).
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            self.read = self._inflated
 
     def header(self, name: bytes) -> bytes:
         """A header's value by its lower-case name; b"" when it is not there."""
@@ -92,12 +98,9 @@ class Answer:
         """All of it was read."""
         return self._connection.complete and not self._connection.chunks
 
-    async def read(self) -> bytes:
-        """What came since the last time, waiting for it; b"" at the end. Raises Fault."""
+    async def _inflated(self) -> bytes:
         while True:
             chunk = await self._connection.read()
-            if self._inflate is None:
-                return chunk
             if not chunk:
                 if not self._inflate.eof:
                     raise Fault("cut")

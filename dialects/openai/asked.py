@@ -16,13 +16,8 @@ from dialects.openai.messages import read_messages
 from dialects.openai.wishes import read_choice, read_effort, read_format
 from dialects.reading import bad
 
-_KNOWN = frozenset(
+_WISHES = frozenset(
     {
-        "model",
-        "messages",
-        "stream",
-        "stream_options",
-        "n",
         "temperature",
         "top_p",
         "top_k",
@@ -33,16 +28,25 @@ _KNOWN = frozenset(
         "seed",
         "presence_penalty",
         "frequency_penalty",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "response_format",
-        "reasoning_effort",
-        "user",
-        "functions",
-        "function_call",
     }
 )
+_NO_WISHES = Sampling()
+"""Most callers have none: one look instead of eleven calls."""
+_KNOWN = _WISHES | {
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "n",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "user",
+    "functions",
+    "function_call",
+}
 
 
 def parse_request(body: Json) -> ChatRequest:
@@ -87,6 +91,8 @@ def _messages(body: Mapping[str, Json]) -> tuple[Message, ...]:
 
 
 def _sampling(body: Mapping[str, Json]) -> Sampling:
+    if _WISHES.isdisjoint(body):
+        return _NO_WISHES
     limit = reading.integer(body, "max_completion_tokens", low=1)
     older = reading.integer(body, "max_tokens", low=1)
     return Sampling(
@@ -103,6 +109,8 @@ def _sampling(body: Mapping[str, Json]) -> Sampling:
 
 
 def _tools(body: Mapping[str, Json]) -> tuple[Tool, ...]:
+    if body.get("tools") is None:
+        return ()
     return tuple(_tool(path, item) for path, item in reading.objects(body, "tools"))
 
 

@@ -27,7 +27,7 @@ _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 def read_messages(items: Sequence[tuple[str, dict[str, Json]]]) -> tuple[Message, ...]:
     """`items` as reading.objects gives them. Raises BadRequest naming the field."""
     calls: dict[str, str] = {}
-    return tuple(_message(path, item, calls) for path, item in items)
+    return tuple([_message(path, item, calls) for path, item in items])
 
 
 def _message(path: str, item: Mapping[str, Json], calls: dict[str, str]) -> Message:
@@ -37,6 +37,10 @@ def _message(path: str, item: Mapping[str, Json], calls: dict[str, str]) -> Mess
     if role == "system" or role == "developer":
         return Message("system", _texts(item, path), name)
     if role == "user":
+        content = item.get("content")
+        if content and isinstance(content, str):
+            # Nearly all of them, and long talks have hundreds.
+            return Message("user", (Text(content),), name)
         return Message("user", _user_parts(item, path), name)
     if role == "assistant":
         return Message("assistant", _assistant_parts(item, path, calls), name)

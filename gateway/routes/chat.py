@@ -19,6 +19,7 @@ from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
 from dialects.ollama import OllamaDialect, OllamaGenerateDialect
 from dialects.openai import OpenAiDialect
+from gateway.direct import Short
 from gateway.engine.ports import Asked
 from gateway.middleware import CALLER, REQUEST_ID
 from gateway.routes.bodies import read_json
@@ -108,7 +109,7 @@ async def answered(
         whole = _headers(asked, trace, "application/json")
         if len(body) > LARGE:
             return await Outgoing(request, lambda: whole, write_s).whole(body)
-        return web.Response(body=body, headers=whole)
+        return Short(body, whole)
 
     def headers() -> CIMultiDict[str]:
         found = _headers(asked, trace, asked.dialect.framing.content_type)
@@ -120,7 +121,7 @@ async def answered(
         async with aclosing(pipeline.stream(asked, trace, out.quiet)) as pieces:
             first = await anext(pieces)
             response = await out.open()
-            write = response.write
+            write = out.write
             await write(first)
             async for piece in pieces:
                 await write(piece)

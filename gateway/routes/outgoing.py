@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_writer import StreamWriter
 from aiohttp_sse import EventSourceResponse
 from multidict import CIMultiDict
 
@@ -52,6 +53,7 @@ class Outgoing:
         self._request = request
         self._headers = headers
         self._response: web.StreamResponse | None = None
+        self._in_chunks = False
         self._saying: asyncio.Task[None] | None = None
 
     def quiet(self, keepalive: bytes) -> None:
@@ -65,6 +67,24 @@ class Outgoing:
         if self._saying is not None:
             await self._saying
         return await self._prepared()
+
+    async def write(self, piece: bytes) -> None:
+        """One chunk of the body, behind `open`. Waits for a caller who is behind. aiohttp's own
+        way is four calls for each."""
+        if not self._in_chunks:
+            assert self._response is not None
+            await self._response.write(piece)
+            return
+        if not piece:
+            # It would say that this was all.
+            return
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("The caller left.")
+        transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        protocol = self._request.protocol
+        if protocol._paused:
+            await protocol._drain_helper()
 
     def give_up(self) -> None:
         """The caller left, or reads nothing: what waits for him must not stay in memory."""
@@ -114,4 +134,8 @@ class Outgoing:
             if self._before:
                 await response.write(self._before)
             self._response = response
+            writer = response._payload_writer
+            self._in_chunks = (
+                isinstance(writer, StreamWriter) and writer.chunked and not writer._compress
+            )
         return self._response
