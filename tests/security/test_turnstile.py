@@ -15,6 +15,7 @@ from gateway.engine.pressure import LEAST, LOOK_S, Pressure
 from gateway.settings import Server
 from gateway.turnstile import PATHS
 from tests.doors.upstreams import HELLO, play, provider
+from tests.replay.connection import head, raw
 from tests.replay.gateway import Running, running, settings
 from tests.replay.server import ReplayServer
 
@@ -29,46 +30,6 @@ IN_OWN_WORDS = {
     "/api/generate": (503, b'{"error":"'),
     "/chat/completions": (503, b'{"error":{"message":'),
 }
-
-
-def head(path: str = "/complete", length: int = len(BODY), more: str = "") -> bytes:
-    return (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"{more}Content-Length: {length}\r\n\r\n"
-    ).encode()
-
-
-class Raw:
-    """One connection, and what it is answered."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    def say(self, data: bytes) -> None:
-        self._writer.write(data)
-
-    async def hear(self) -> tuple[int, dict[str, str], bytes]:
-        async with asyncio.timeout(10):
-            first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-            headers = dict(line.lower().split(": ", 1) for line in lines)
-            body = await self._reader.readexactly(int(headers["content-length"]))
-            return int(first.split()[1]), headers, body
-
-    async def ask(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
-        self.say(data)
-        return await self.hear()
-
-    def close(self) -> None:
-        self._writer.transport.abort()
-
-
-async def raw(gateway: Running) -> Raw:
-    port = int(gateway.url.rpartition(":")[2])
-    connection = Raw(*await asyncio.open_connection("127.0.0.1", port))
-    # The server has it in hand before it says anything.
-    connection.say(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    assert (await connection.hear())[0] == 200
-    return connection
 
 
 @asynccontextmanager
@@ -96,9 +57,9 @@ async def test_who_is_turned_away_is_told_so_in_his_own_words(path: str) -> None
     status, words = IN_OWN_WORDS[path]
     async with full() as (gateway, _):
         connection = await raw(gateway)
-        told = await connection.ask(head(path, more="X-Request-Id: mine-7\r\n") + BODY)
+        told = await connection.ask(head(len(BODY), path, more="X-Request-Id: mine-7\r\n") + BODY)
         # A body that comes later takes the usual way, with the same words.
-        connection.say(head(path, more="X-Request-Id: mine-7\r\n"))
+        connection.say(head(len(BODY), path, more="X-Request-Id: mine-7\r\n"))
         await asyncio.sleep(0.05)
         usual = await connection.ask(BODY)
         connection.close()
@@ -119,12 +80,12 @@ async def test_who_is_turned_away_is_told_so_in_his_own_words(path: str) -> None
 async def test_the_same_connection_is_answered_when_there_is_room() -> None:
     async with full(play("openai", HELLO, False)) as (gateway, holder):
         connection = await raw(gateway)
-        seen = [(await connection.ask(head() + BODY))[0] for _ in range(50)]
+        seen = [(await connection.ask(head(len(BODY)) + BODY))[0] for _ in range(50)]
         assert seen == [503] * 50
         holder.cancel()
         while gateway.counted("pointsman_in_flight"):
             await asyncio.sleep(0.01)
-        assert (await connection.ask(head() + BODY))[0] == 200
+        assert (await connection.ask(head(len(BODY)) + BODY))[0] == 200
         assert gateway.counted("pointsman_shed") == 50
         # Not one of them was begun.
         assert gateway.counted("pointsman_requests_total", outcome="failed") == 0
@@ -134,7 +95,7 @@ async def test_the_same_connection_is_answered_when_there_is_room() -> None:
 async def test_questions_behind_one_another_are_each_answered_once() -> None:
     async with full() as (gateway, _):
         connection = await raw(gateway)
-        whole = head() + BODY
+        whole = head(len(BODY)) + BODY
         connection.say(whole * 3 + whole[:40])
         seen = [(await connection.hear())[0] for _ in range(3)]
         seen.append((await connection.ask(whole[40:]))[0])
@@ -157,9 +118,9 @@ async def test_what_is_no_question_to_a_model_is_answered_as_ever() -> None:
 async def test_a_page_of_another_site_is_still_refused_as_such() -> None:
     async with full() as (gateway, _):
         connection = await raw(gateway)
-        foreign = head(more="Origin: https://elsewhere.example\r\n") + BODY
+        foreign = head(len(BODY), more="Origin: https://elsewhere.example\r\n") + BODY
         assert (await connection.ask(foreign))[0] == 403
-        own = head(more=f"Origin: {gateway.url}\r\nHost: {gateway.url[7:]}\r\n") + BODY
+        own = head(len(BODY), more=f"Origin: {gateway.url}\r\nHost: {gateway.url[7:]}\r\n") + BODY
         own = own.replace(b"Host: 127.0.0.1\r\n", b"", 1)
         status, headers, _ = await connection.ask(own)
         assert (status, headers["vary"]) == (503, "origin")
@@ -248,12 +209,12 @@ async def test_a_few_are_let_in_however_late_the_loop_is(clocked: Clocked) -> No
 async def test_a_question_that_is_never_begun_takes_nobodys_place() -> None:
     async with full(play("openai", HELLO, False)) as (gateway, holder):
         connection = await raw(gateway)
-        assert (await connection.ask(head() + BODY))[0] == 503
+        assert (await connection.ask(head(len(BODY)) + BODY))[0] == 503
         holder.cancel()
         while gateway.counted("pointsman_in_flight"):
             await asyncio.sleep(0.01)
         for _ in range(5):
             assert (await connection.ask(head(length=2) + b"{]"))[0] == 400
         await asyncio.sleep(3 * LOOK_S)
-        assert (await connection.ask(head() + BODY))[0] == 200
+        assert (await connection.ask(head(len(BODY)) + BODY))[0] == 200
         connection.close()
