@@ -162,7 +162,7 @@ class ReplayServer:
 
 
 async def let_nobody_in(runner: web.AppRunner) -> None:
-    """Before a server stops, whoever is at its door is inside or not. Python 3.11 leaves a socket
+    """Before a server stops, whoever is at its door is inside or not. asyncio leaves a socket
     unclosed that it accepted in the turn of the loop in which its server closes (gh-109564); Node
     connects once more just after it has aborted a request."""
     loop = asyncio.get_running_loop()
