@@ -14,7 +14,7 @@ from chat.request import Effort, Json, ResponseFormat, Tool, ToolChoice
 from dialects import reading
 from dialects.reading import bad
 
-_EFFORTS: tuple[str, ...] = get_args(Effort)
+_EFFORTS: tuple[Effort, ...] = get_args(Effort)
 
 
 def read_choice(
@@ -80,13 +80,12 @@ def read_format(
 def read_effort(body: Mapping[str, Json], field: str, path: str = "") -> Effort | None:
     """Raises BadRequest."""
     effort = reading.optional_text(body, field, path)
-    for known in get_args(Effort):
+    if effort is None:
+        return None
+    for known in _EFFORTS:
         if effort == known:
-            found: Effort = known
-            return found
-    if effort is not None:
-        bad(path + field, f"must be one of {', '.join(_EFFORTS)}.")
-    return None
+            return known
+    return bad(path + field, f"must be one of {', '.join(_EFFORTS)}.")
 
 
 def _inside(

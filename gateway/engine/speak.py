@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from chat.errors import Broken, UpstreamError
 from chat.events import UNCOUNTED, Batch, Finish, Start, Usage
-from chat.fold import Folder
+from chat.fold import Folder, fold
 from chat.request import Json
 from chat.trace import Trace
 from dialects.base import InboundDialect, Now, OutboundDialect, Parser, RelayDialect, Renderer
@@ -114,14 +114,18 @@ async def relayed_whole(
     dialect = provider.dialect
     assert _can_relay(dialect)
     body = await provider.relay_whole(dialect.relay_body(asked.body, model), model)
-    folder = Folder()
-    folder.feed(dialect.parse_response(body))
-    progress.usage = folder.usage
-    if folder.finish is None:
+    events = dialect.parse_response(body)
+    finished = False
+    for event in events:
+        if type(event) is Usage:
+            progress.usage = progress.usage.merged(event)
+        elif type(event) is Finish:
+            finished = True
+    if not finished:
         raise Broken("The upstream's answer ended before it was finished.", code="cut")
     form = structured.wanted(asked.request)
     if form is not None:
-        structured.check_relayed(folder.response(), form, trace)
+        structured.check_relayed(fold(events), form, trace)
     for field in ("model", "modelVersion"):
         if field in body:
             body[field] = told(asked, model)
