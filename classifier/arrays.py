@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 def arrays_of(model: Model, far_share: float) -> dict[str, NDArray[Any]]:
-    """Plain arrays; the joined heads are near, far, length, kinds, experts, gate, in this order."""
+    """Plain arrays; the joined heads in order: near, far, length, level, kinds, experts, gate."""
     surfaces, experts = model.surfaces, model.experts
     width = len(model.base.heads[0].coef_)
     rows, intercepts = [], []
@@ -26,6 +26,8 @@ def arrays_of(model: Model, far_share: float) -> dict[str, NDArray[Any]]:
         intercepts.append(0.0)
     rows.append(model.length.coef_)
     intercepts.append(float(model.length.intercept_))
+    rows.append(model.base.level.coef_)
+    intercepts.append(float(model.base.level.intercept_))
     coefficients, intercept = _softmax(model.domain)
     rows.extend(coefficients)
     intercepts.extend(intercept)
@@ -55,6 +57,8 @@ def arrays_of(model: Model, far_share: float) -> dict[str, NDArray[Any]]:
         "expert_base": np.array([e.stack[0] / e.spread[0] for e in experts], dtype=np.float64),
         **bags_of(experts, model.views.turn.shape[1]),
         **_likeness(model, surfaces),
+        **_trust(model),
+        "bend": np.array(model.base.bend),
         "topics_turn": model.views.turn,
         "topics_at": model.views.at,
         **curves.arrays_of("small", [*model.base.small, *(e.small for e in experts)]),
@@ -83,6 +87,12 @@ def _likeness(model: Model, surfaces: int) -> dict[str, NDArray[Any]]:
     }
 
 
+def _trust(model: Model) -> dict[str, NDArray[Any]]:
+    """Weights of the five numbers that say whether an expert is the right one; or none."""
+    weights, intercept = model.trust.linear() if model.trust else (np.zeros(0), 0.0)
+    return {"trust_weights": weights, "trust_intercept": np.array(intercept)}
+
+
 def linear_part(expert: Expert) -> tuple[Floats, float]:
     """What an expert's two ridges say together, as one row of coefficients and an intercept."""
     share = expert.stack / expert.spread
@@ -94,11 +104,11 @@ def linear_part(expert: Expert) -> tuple[Floats, float]:
 
 
 def bags_of(experts: list[Expert], width: int) -> dict[str, NDArray[Any]]:
-    """The clusters of all experts who use theirs, one after the other."""
+    """The clusters of all experts, one after the other; also of those who only measure by them."""
     centres, values, owners, sizes = [np.zeros((0, width), np.float16)], [np.zeros(0)], [], []
     for who, expert in enumerate(experts):
         bag, share = expert.learners.bag, expert.stack[-3] / expert.spread[-3]
-        if not bag.sizes or share == 0:
+        if not bag.sizes:
             continue
         centres.append(bag.centres.astype(np.float16))
         values.append(bag.values * share)

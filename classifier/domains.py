@@ -1,4 +1,4 @@
-"""The kinds of work, and which of them a benchmark's category is."""
+"""The kinds of work, which of them a benchmark's category is, and which benchmarks are kin."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ DOMAINS = (
     "translation",
     "writing",
 )
+
+# Benchmarks that are too alike for one to be hidden while another is known.
+FAMILIES: dict[str, frozenset[str]] = {
+    "code": frozenset({"mbpp", "human_eval"}),
+    "crux": frozenset({"crux"}),
+    "exams": frozenset({"mmlu", "mmlu_pro", "gpqa"}),
+    "facts": frozenset({"natural_qa", "trivia_qa"}),
+    "maths": frozenset({"math"}),
+    "school science": frozenset({"arc_challenge", "openbook_qa"}),
+    "winogrande": frozenset({"winogrande"}),
+}
 
 _BENCHMARKS = {
     "crux": "code",
@@ -47,6 +58,11 @@ _CATEGORIES = (
     ("astronomy", "science"),
     ("engineering", "science"),
 )
+
+
+def family_of(benchmark: str) -> str:
+    """The family of a benchmark; one that is in none is a family of its own."""
+    return next((name for name, members in FAMILIES.items() if benchmark in members), benchmark)
 
 
 def domain_of(benchmark: str, category: str) -> str:

@@ -1,8 +1,8 @@
 """Judge the shipped artefact on prompts that it never saw: `python -m classifier.evaluate`.
 
 Prints a table and writes `report.html` beside the artefact's folder. With --folds the protocols of
-`classifier.evaluate_folds` run too; their figures are kept beside the report until the artefact
-changes.
+`classifier.evaluate_folds` run too; their figures, and the CPU times measured then, are kept beside
+the report until the artefact changes, so the report of one artefact is the same each time.
 """
 
 from __future__ import annotations
@@ -197,20 +197,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("CPU per prompt: " + ", ".join(f"{n} characters {us} µs" for n, us in times.items()))
     place = chosen.report or chosen.artefact.parent / "report.html"
     kept = place.with_name("folds.json")
-    folds: dict[str, Any] = {}
     if chosen.folds:
         folds = _folds(model.card, known, held, chosen.data)
-        text = json.dumps({"version": model.version, "figures": folds}, indent=1) + "\n"
-        kept.write_text(text, encoding="utf-8")
-    elif kept.is_file():
-        earlier = json.loads(kept.read_text(encoding="utf-8"))
-        folds = earlier["figures"] if earlier["version"] == model.version else {}
+        keep(kept, model.version, folds, times)
+    folds, times = remembered(kept, model.version, times)
     place.write_text(
         report.page(model.card, result, curves(model.scorer, held), folds, times, steady),
         encoding="utf-8",
     )
     print(f"\n{place} written")
     return 0
+
+
+def keep(path: Path, version: str, folds: dict[str, Any], times: dict[str, float]) -> None:
+    """Write what takes minutes to find, or is never found alike, beside the report."""
+    text = json.dumps({"version": version, "cpu_us": times, "figures": folds}, indent=1) + "\n"
+    path.write_text(text, encoding="utf-8")
+
+
+def remembered(
+    path: Path, version: str, times: dict[str, float]
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """(folds, CPU times) that were kept for this version, so that its report is always the same;
+    no folds and the times just measured if nothing was."""
+    if not path.is_file():
+        return {}, times
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    if kept["version"] != version:
+        return {}, times
+    return kept["figures"], kept.get("cpu_us", times)
 
 
 def _folds(

@@ -4,7 +4,7 @@ AIQ (RouterBench, arXiv 2403.12031): the area under the non-decreasing hull of a
 the plane of cost and quality, over the range from the cheapest to the dearest single model. The
 zero router is the hull of the single models. QNC: what it costs to reach the quality of the best
 single model, as a part of that model's cost. Each prompt is judged by heads that saw nothing of its
-group.
+group; one whose form is none of the known sets' gets the models' means.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from sklearn.linear_model import Ridge
 
 from classifier import embedding, features, model
 from classifier.experts import ExpertParameters, fit_bag
+from classifier.likeness import fit_likeness
 from classifier.views import fit_views
 
 Floats = NDArray[np.float64]
 
 FOLDS, POINTS, LINES, DRAWS = 5, 2001, 120, 60
 ALPHA = 300.0
+# From so many times the usual distance to a set's form on a prompt is unlike it.
+FAR = 1.25
 # Billions of parameters stand for cost where no price is known.
 SIZES: dict[str, float] = {
     "Llama-2-13b-chat-hf": 13,
@@ -186,6 +189,9 @@ def judged(data: Pool, unseen: str | None) -> dict[str, Any]:
         scale = model.fit_scale(x[np.flatnonzero(away)], 1e-3)
         seen = scale.seen(x)
         router[here] = _foretold(seen[away], data.quality[away], seen[here], len(scale.mean))
+        alike = _alike(seen[:, : len(scale.mean)], data.sets, away, here)[:, None]
+        mean = data.quality[away].mean(axis=0)
+        router[here] = mean + alike * (router[here] - mean)
         task[here] = _task_means(data, away, here, data.quality)
         price[here] = _task_means(data, away, here, data.cost)
     rows = np.flatnonzero(np.any([here for _, here in parts], axis=0))
@@ -225,6 +231,15 @@ def _foretold(seen: Floats, quality: Floats, new: Floats, surfaces: int) -> Floa
         bag.values = _values(bag.sizes, bag.centres, known, quality[:, column])
         clusters[:, column] = mean[column] + bag.predict(judged_on)
     return np.asarray((ridge + clusters) / 2.0, dtype=float)
+
+
+def _alike(surface: Floats, sets: NDArray[np.str_], away: Any, here: Any) -> Floats:
+    """1 for prompts of the form of a known set, 0 where only the models' means can be trusted."""
+    parts = [surface[away & (sets == name)] for name in sorted(set(sets[away].tolist()))]
+    likeness = fit_likeness(parts, model.SURFACE_SCALE)
+    rows = surface[here]
+    far = [likeness.far(rows, np.full(len(rows), i)) for i in range(len(parts))]
+    return np.asarray(np.clip((FAR - np.min(far, axis=0)) / (FAR - 1.0), 0.0, 1.0), dtype=float)
 
 
 def _values(

@@ -5,13 +5,16 @@ Three learners see the set's own prompts alone, since labels of other sets only 
 cluster the mean gain of its prompts, drawn towards the set's mean, and averages over numbers of
 clusters and seeds. Ridge on the surface and ridge on surface and words see trends that cross
 clusters. The fourth voice is the base, which holds everywhere. How much each counts is stacked
-(Breiman 1996): non-negative least squares on predictions for unseen groups; where no learner
-foretells its own set, the base alone counts.
+(Breiman 1996): non-negative least squares on predictions for unseen groups, pulled to shares that
+favour the clusters, for a thousand rows cannot tell how voices should be mixed (MMLU: .623 without
+that pull, .648 with it, .65 to .66 for the clusters alone). Where no learner foretells its own set,
+the base alone counts.
 Two isotonic curves turn the need into the small model's chance and the gain of the strong one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +32,8 @@ VOICES = ("base", "clusters", "surface", "words")
 # A cluster of an expert must hold so many prompts on average, or there is no such number of them.
 PER_CLUSTER = 6
 BIN = 40
+# Voices that together foretell much more of the target's variance than this are hardly pulled.
+PLAIN = 0.01
 MOST_BINS = 40
 
 
@@ -41,7 +46,9 @@ class ExpertParameters:
     shrink: float = 10.0
     surface_alpha: float = 10.0
     words_alpha: float = 5.0
-    stack_prior: float = 0.15
+    stack_prior: float = 1.0
+    # What the voices are pulled to: base, clusters, surface, words.
+    stack_shares: tuple[float, ...] = (0.05, 0.8, 0.1, 0.05)
 
 
 @dataclass
@@ -56,13 +63,28 @@ class Bag:
         """The mean over the bag of the nearest centre's value, shape (n,)."""
         if not self.sizes:
             return np.zeros(len(topics))
-        half = (self.centres.astype(np.float64) ** 2).sum(axis=1).astype(np.float32) / 2
-        far = half[None] - topics @ self.centres.T
+        far = self._far(topics)
         total, start = np.zeros(len(topics)), 0
         for size in self.sizes:
             total += self.values[start + far[:, start : start + size].argmin(axis=1)]
             start += size
         return np.asarray(total / len(self.sizes), dtype=float)
+
+    def away(self, topics: NDArray[np.float32]) -> Floats:
+        """The squared distance to the nearest centre, the mean over the bag; 1 without any."""
+        if not self.sizes:
+            return np.ones(len(topics))
+        far = self._far(topics)
+        total, start = np.zeros(len(topics)), 0
+        for size in self.sizes:
+            total += far[:, start : start + size].min(axis=1)
+            start += size
+        return np.asarray(1.0 + 2.0 * total / len(self.sizes), dtype=float)
+
+    def _far(self, topics: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Half the squared distance to each centre, less a half."""
+        half = (self.centres.astype(np.float64) ** 2).sum(axis=1).astype(np.float32) / 2
+        return np.asarray(half[None] - topics @ self.centres.T)
 
 
 @dataclass
@@ -87,7 +109,10 @@ class Learners:
 
 @dataclass
 class Expert:
-    """One set's learners, how they are stacked with the base, and its two curves."""
+    """One set's learners, how they are stacked with the base, and its two curves.
+
+    away, (n,): how far each of the set's prompts lies from clusters that did not learn from it.
+    """
 
     name: str
     learners: Learners
@@ -95,6 +120,7 @@ class Expert:
     spread: Floats
     small: IsotonicRegression
     gain: IsotonicRegression
+    away: Floats
 
     def need(self, seen: Floats, base: Floats) -> Floats:
         """How much each prompt needs the strong model, in no unit; `base` is what the base says."""
@@ -144,19 +170,27 @@ def fit_learners(
     )
 
 
-def stack(unseen: Floats, target: Floats, prior: float) -> tuple[Floats, Floats]:
+def stack(
+    unseen: Floats, target: Floats, prior: float, shares: Sequence[float] = ()
+) -> tuple[Floats, Floats]:
     """(weights, spread) of the voices from (k, n) predictions for unseen groups.
 
-    Weights sum to 1. `prior` pulls them to equal shares, which few rows cannot improve upon. Where
-    no voice foretells the target the first one alone counts: it learnt from more than these rows.
+    Weights sum to 1. `prior` pulls them to `shares`, equal ones unless given, at the height that
+    fits best: which voice is better few rows cannot tell. It pulls less where the voices foretell
+    much of the target, for then rows can. Where no voice foretells it the first one alone counts:
+    it learnt from more than these rows.
     """
     spread = unseen.std(axis=1) + 1e-9
     units = ((unseen - unseen.mean(axis=1, keepdims=True)) / spread[:, None]).T
     middle = target - target.mean()
     n, k = units.shape
-    equal = np.full(k, max(float(middle @ units.mean(axis=1)) / n, 0.0))
-    pull = np.sqrt(prior * n)
-    found, _ = nnls(np.vstack([units, pull * np.eye(k)]), np.concatenate([middle, pull * equal]))
+    usual = np.array(shares or [1.0 / k] * k)
+    mixed = units @ usual
+    height = max(float(middle @ mixed) / (float(mixed @ mixed) + 1e-9), 0.0)
+    told = min(max(height**2 * float(mixed @ mixed) / (float(middle @ middle) + 1e-9), 1e-4), 1.0)
+    pull = np.sqrt(n * prior * min(1.0, PLAIN * (1.0 - told) / told))
+    aim = np.concatenate([middle, pull * height * usual])
+    found, _ = nnls(np.vstack([units, pull * np.eye(k)]), aim)
     total = found.sum()
     return (found / total if total > 1e-9 else np.eye(k)[0]), spread
 
@@ -194,12 +228,14 @@ def fit_expert(
     gain = strong - small
     unseen = np.zeros((len(VOICES), len(seen)))
     unseen[0] = base
+    distance = np.ones(len(seen))
     for fold in np.unique(folds):
         away, here = folds != fold, folds == fold
         if away.any():
             part = fit_learners(seen[away], views, gain[away], w[away], parameters, seed)
             unseen[1:, here] = part.predict(seen[here])
-    share, spread = stack(unseen, gain, parameters.stack_prior)
+            distance[here] = part.bag.away(views.topics(seen[here]))
+    share, spread = stack(unseen, gain, parameters.stack_prior, parameters.stack_shares)
     need = (share / spread) @ unseen
     return Expert(
         name,
@@ -208,4 +244,5 @@ def fit_expert(
         spread,
         calibrate(-need, small, w),
         calibrate(need, gain, w),
+        distance,
     )

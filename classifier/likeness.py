@@ -1,9 +1,7 @@
-"""Whether a prompt has the form of a labelled set: its layout, not its subject.
+"""How far a prompt is from the form of a labelled set: its layout, not its subject.
 
-The gate can only say which of the sets it knows a prompt is most like. It is as sure of questions
-from elsewhere as of those that it learnt from, so a set's expert counts in full only for prompts
-that look like the set's own: whose surface is no farther from the set's mean, in units of the set's
-spread, than that of all but one in a hundred of them.
+The distance of its surface to the set's mean, in units of the set's spread, as a part of what 99 in
+100 of the set's prompts keep within.
 """
 
 from __future__ import annotations
@@ -18,8 +16,6 @@ Floats = NDArray[np.float64]
 # A spread that no number of a set's surface falls below, as part of its spread over all sets.
 FLOOR = 0.1
 USUAL = 0.99
-# From so many limits on a prompt is not like the set at all.
-FAR = 1.25
 
 
 @dataclass
@@ -30,11 +26,10 @@ class Likeness:
     inverse: Floats
     limit: Floats
 
-    def of(self, surface: Floats, who: NDArray[np.int64]) -> Floats:
-        """How alike rows of the scaled surface (n, s) are to the sets `who` (n,), 0..1."""
+    def far(self, surface: Floats, who: NDArray[np.int64]) -> Floats:
+        """How far rows of the scaled surface (n, s) are from the sets `who`; 1 is the limit."""
         units = (surface - self.mean[who]) * self.inverse[who]
-        far = np.sqrt((units * units).mean(axis=1)) / self.limit[who]
-        return np.asarray(np.clip((FAR - far) / (FAR - 1.0), 0.0, 1.0), dtype=float)
+        return np.asarray(np.sqrt((units * units).mean(axis=1)) / self.limit[who], dtype=float)
 
 
 def fit_likeness(parts: list[Floats], scale: float) -> Likeness:

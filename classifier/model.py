@@ -1,13 +1,10 @@
 """The estimators, fitted with scikit-learn, and the pipeline that joins them.
 
-A prompt that looks like one of the labelled sets is judged by that set's expert. Any other is
-judged by a base that has learnt, over all sets, how much a strong model gains over a small one:
-centred within each set, so that no set's level is learnt. One base head has seen all prompts and
-serves those with answer options; the other has seen open prompts alone and serves the rest: of the
-heads tried leave-one-benchmark-out it was the best one there. A gate, logistic regression over the
-sets, says which expert a prompt is for, and how far to trust it. Where the prompt has the form of
-that set too, the expert's curves count; else he only pulls at the order that the base makes, for
-what he knows of levels holds in his set alone. In between both count.
+A prompt that looks like one of the labelled sets is judged by that set's expert, any other by the
+base (`classifier.base`). A gate, logistic regression over the sets, says which expert a prompt is
+for, and a second one whether that can be right (`classifier.trust`). Where it can, the expert's
+curves count; else he only pulls at the order that the base makes, for what he knows of levels holds
+in his set alone. In between both count.
 
 Further heads say the kind of work, the length of the answer, and how well each known model does.
 """
@@ -23,15 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans
-from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from classifier import embedding, word_problems
-from classifier.experts import Expert, ExpertParameters, calibrate, fit_expert
+from classifier import embedding
+from classifier.base import Base, BaseParameters, fit_base, form, weights_of
+from classifier.domains import family_of
+from classifier.experts import Expert, ExpertParameters, fit_expert
 from classifier.features import VOCABULARY, Features
 from classifier.heads import fit_length, fit_models
-from classifier.labels import OWN, Prompt, centred, weights
+from classifier.labels import Prompt
 from classifier.likeness import Likeness, fit_likeness
+from classifier.trust import Trust, distances, fit_trust, logits_of, numbers_of
 from classifier.views import Views, fit_views
 
 Floats = NDArray[np.float64]
@@ -41,12 +40,11 @@ CLUSTER_SCALE = 0.03
 CLIP = 4.0
 FOLDS = 5
 TIE_BREAK = 0.004
-# From how many answer options on a prompt has another form, and with it a curve of its own.
-FORMS = (2, 6)
-# The gate's probability from which on an expert's curves begin to count, and from which they alone
-# do, where the prompt has the form of his set.
-TRUST = (0.6, 0.9)
-# The same for his pull at the base's need, whatever the form, and how strong it gets.
+# The chance that the expert is the right one from which on his curves begin to count, and from
+# which they alone do.
+TRUST = (0.3, 0.5)
+# The gate's probability from which on he begins to pull at the base's need, from which he does so
+# in full, and how strong that is.
 HINT = (0.3, 0.7)
 PULL = 0.6
 DISTANCES = 201
@@ -58,19 +56,16 @@ class Parameters:
     """What may be turned; all of it is written in the card."""
 
     seed: int = 0
-    dense_alpha: float = 3.0
     rarity: float = 1e-3
     cluster_count: int = 96
     domain_c: float = 3.0
     gate_c: float = 3.0
     length_alpha: float = 3.0
     models_alpha: float = 300.0
-    own_open_weight: float = 4.0
-    pair_weight: float = 4.0
-    noisy_weight: float = 0.5
     far_share: float = 0.005
     smallest_expert: int = 100
     smallest_model: int = 300
+    base: BaseParameters = field(default_factory=BaseParameters)
     expert: ExpertParameters = field(default_factory=ExpertParameters)
 
 
@@ -133,28 +128,6 @@ def fit_scale(x: Matrix, rarity: float) -> Scale:
 
 
 @dataclass
-class Base:
-    """The two heads of any prompt, in units of their spread, and a pair of curves for each form."""
-
-    heads: list[Ridge]
-    plain: list[Ridge]
-    spread: Floats
-    small: list[IsotonicRegression]
-    gain: list[IsotonicRegression]
-
-    def predict(self, seen: Floats, surfaces: int) -> Floats:
-        """(4, n): gain and open of all that is seen, then of the surface."""
-        rows = [head.predict(seen) for head in self.heads]
-        return np.stack(rows + [head.predict(seen[:, :surfaces]) for head in self.plain])
-
-    def need(self, predicted: Floats, options: NDArray[np.int64]) -> Floats:
-        """Half of each pair; options decide which head counts."""
-        units = predicted / self.spread[:, None]
-        both = np.where(options >= FORMS[0], units[0] + units[2], units[1] + units[3]) / 2.0
-        return np.asarray(both, dtype=float)
-
-
-@dataclass
 class Model:
     """The whole fitted pipeline: the reference that the fast scorer must equal."""
 
@@ -164,6 +137,7 @@ class Model:
     experts: list[Expert]
     gate: LogisticRegression | None
     likeness: Likeness | None
+    trust: Trust | None
     domain: LogisticRegression
     length: Ridge
     models: dict[str, Ridge]
@@ -180,7 +154,10 @@ class Model:
         need = self.base.need(self.base.predict(seen, self.surfaces), x.options)
         own = need.copy()
         who, pull, level = self.gated(seen)
-        parts = [np.flatnonzero((who == i) & (pull > 0)) for i in range(len(self.experts))]
+        parts = [
+            np.flatnonzero((who == i) & ((pull > 0) | (level > 0)))
+            for i in range(len(self.experts))
+        ]
         for expert, here in zip(self.experts, parts, strict=True):
             if here.size:
                 own[here] = expert.need(seen[here], need[here])
@@ -201,10 +178,15 @@ class Model:
         own curves count; both 0..1."""
         if self.gate is None or self.likeness is None:
             return np.zeros(len(seen), dtype=np.int64), np.zeros(len(seen)), np.zeros(len(seen))
-        likely = self.gate.predict_proba(seen)
-        who, most = likely.argmax(axis=1), likely.max(axis=1)
-        hint, trust = (np.clip((most - a) / (b - a), 0.0, 1.0) for a, b in (HINT, TRUST))
-        return who, PULL * hint, trust * self.likeness.of(self.views.surface(seen), who)
+        logits = logits_of(self.gate, seen)
+        who, most = logits.argmax(axis=1), self.gate.predict_proba(seen).max(axis=1)
+        pull = PULL * np.clip((most - HINT[0]) / (HINT[1] - HINT[0]), 0.0, 1.0)
+        if self.trust is None:
+            return who, pull, np.zeros(len(seen))
+        form = self.likeness.far(self.views.surface(seen), who)
+        away = distances(self.experts, self.views, seen, who)
+        right = self.trust.of(numbers_of(logits, form, away))
+        return who, pull, np.clip((right - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0, 1.0)
 
     def score(self, x: Matrix) -> Floats:
         """The calibrated probability that the small model answers well, 0..1."""
@@ -223,11 +205,6 @@ class Model:
         """The share of training prompts at least as far from every centre, 0..1."""
         far = distance(self.clusters, place(self.scale.seen(x), self.surfaces))
         return 1.0 - np.interp(far, self.distances, np.linspace(0.0, 1.0, DISTANCES))
-
-
-def form(options: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The form of each prompt: 0 open, 1 a few answer options, 2 many."""
-    return np.searchsorted(FORMS, options, side="right")
 
 
 def place(seen: Floats, surfaces: int) -> NDArray[np.float32]:
@@ -253,73 +230,6 @@ def fold_of(group: str) -> int:
     return hashlib.sha256(group.encode()).digest()[1] % FOLDS
 
 
-def _weights(prompts: Sequence[Prompt], x: Matrix, parameters: Parameters) -> Floats:
-    """(n, 2): 1/sqrt(n) by source; and by set, open prompts only, for the open head.
-
-    The published pair counts more for it is the very question; the set with format failures less.
-    """
-    sources = [p.source for p in prompts]
-    factor = {
-        "routellm_mmlu1531": parameters.pair_weight,
-        "llmrouter_9m": parameters.noisy_weight,
-    }
-    usual = weights(sources) * np.array([factor.get(source, 1.0) for source in sources])
-    opened = weights([p.set for p in prompts]) * (x.options < FORMS[0])
-    ours = np.array([s in (OWN, word_problems.SOURCE) for s in sources])
-    opened *= np.where(ours, parameters.own_open_weight, 1.0)
-    return np.stack([usual, opened], axis=1)
-
-
-def _ridges(seen: Floats, gain: Floats, w: Floats, alpha: float) -> list[Ridge]:
-    """A ridge for each column of weights; all rows count alike where a column has none."""
-    made = []
-    for column in w.T:
-        rows = np.flatnonzero(column > 0)
-        rows = rows if rows.size else np.arange(len(gain))
-        mean = column[rows] / max(column[rows].mean(), 1e-12)
-        made.append(Ridge(alpha=alpha, fit_intercept=False).fit(seen[rows], gain[rows], mean))
-    return made
-
-
-def _fit_base(
-    prompts: Sequence[Prompt],
-    seen: Floats,
-    x: Matrix,
-    folds: NDArray[np.int64],
-    parameters: Parameters,
-) -> tuple[Base, Floats]:
-    """(base, its need): spreads, curves and need are of predictions without the row's group."""
-    w, surfaces, alpha = (
-        _weights(prompts, x, parameters),
-        x.surface.shape[1],
-        parameters.dense_alpha,
-    )
-    gain = centred(np.array([p.strong - p.small for p in prompts]), [p.set for p in prompts])
-
-    def made(rows: NDArray[np.int64]) -> Base:
-        dense = _ridges(seen[rows], gain[rows], w[rows], alpha)
-        plain = _ridges(seen[rows][:, :surfaces], gain[rows], w[rows], alpha)
-        return Base(dense, plain, np.ones(4), [], [])
-
-    unseen = np.zeros((4, len(prompts)))
-    for fold in np.unique(folds):
-        away, here = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        if away.size:
-            unseen[:, here] = made(away).predict(seen[here], surfaces)
-    base = made(np.arange(len(prompts)))
-    base.spread = unseen.std(axis=1) + 1e-9
-    need = base.need(unseen, x.options)
-    small = np.array([p.small for p in prompts])
-    raw = np.array([p.strong - p.small for p in prompts])
-    forms = form(x.options)
-    for kind in range(len(FORMS) + 1):
-        rows = np.flatnonzero(forms == kind)
-        rows = rows if rows.size >= parameters.smallest_expert else np.arange(len(prompts))
-        base.small.append(calibrate(-need[rows], small[rows], w[rows, 0]))
-        base.gain.append(calibrate(need[rows], raw[rows], w[rows, 0]))
-    return base, need
-
-
 def fit(
     prompts: Sequence[Prompt], x: Matrix, parameters: Parameters, tell: Callable[[str], Any]
 ) -> Model:
@@ -328,9 +238,9 @@ def fit(
     seen, surfaces = scale.seen(x), x.surface.shape[1]
     views = fit_views(seen, surfaces)
     folds = np.array([fold_of(p.group) for p in prompts])
-    usual = _weights(prompts, x, parameters)[:, 0]
+    usual = weights_of(prompts, x.options, parameters.base)[:, 0]
     tell("what holds everywhere")
-    base, need = _fit_base(prompts, seen, x, folds, parameters)
+    base, need = fit_base(prompts, seen, surfaces, x.options, folds, parameters.base)
     sets = np.array([p.set for p in prompts])
     small, strong = np.array([p.small for p in prompts]), np.array([p.strong for p in prompts])
     experts = []
@@ -356,11 +266,23 @@ def fit(
     tell("which expert a prompt is for")
     known = {expert.name for expert in experts}
     rows = np.flatnonzero(np.isin(sets, sorted(known)))
-    gate, likeness = None, None
+    gate, likeness, trust = None, None, None
     if len(known) > 1:
         surface = views.surface(seen)
         likeness = fit_likeness([surface[sets == e.name] for e in experts], SURFACE_SCALE)
         gate = LogisticRegression(C=parameters.gate_c, max_iter=300).fit(seen[rows], sets[rows])
+        tell("whether to trust that expert")
+        families = np.array([family_of(p.benchmark) for p in prompts])[rows]
+        trust = fit_trust(
+            seen[rows],
+            views,
+            sets[rows],
+            families,
+            folds[rows],
+            experts,
+            likeness,
+            parameters.gate_c,
+        )
     tell("kinds of work")
     domain = LogisticRegression(C=parameters.domain_c, max_iter=300).fit(
         seen, [p.domain for p in prompts], sample_weight=usual
@@ -382,6 +304,7 @@ def fit(
         experts,
         gate,
         likeness,
+        trust,
         domain,
         length,
         models,

@@ -23,16 +23,18 @@ from classifier.curves import Curve, curves_in
 from classifier.embedding import Embedding
 from classifier.features import Features
 
-# Those of `classifier.model` and `.likeness`, which serving must not import: scikit-learn is slow.
+# Those of `classifier.model` and `.trust`, which serving must not import: scikit-learn is slow.
 SURFACE_SCALE = 0.15
 CLUSTER_SCALE = 0.03
 CLIP = 4.0
 TIE_BREAK = 0.004
 FORMS = (2, 6)
-TRUST = (0.6, 0.9)
+TRUST = (0.3, 0.5)
 HINT = (0.3, 0.7)
 PULL = 0.6
-FAR = 1.25
+PEAK = 0.4
+LOWEST = (-5.0, -5.0, 0.0, 0.0, 0.0)
+HIGHEST = (12.0, 20.0, 15.0, 14.0, 4.0)
 LONGEST_ANSWER = 10.0
 """The logarithm of the most tokens that are ever foretold."""
 
@@ -80,8 +82,8 @@ class Scorer:
         self._kinds = self.domains = [str(name) for name in arrays["domains"]]
         self._experts = self.experts = [str(name) for name in arrays["experts"]]
         count = len(self._experts)
-        # Rows of the heads: near, far, length, kinds of work, experts, gate.
-        self._kinds_at = slice(3, 3 + len(self._kinds))
+        # Rows of the heads: near, far, length, level, kinds of work, experts, gate.
+        self._kinds_at = slice(4, 4 + len(self._kinds))
         self._experts_at = self._kinds_at.stop
         self._gate_at = self._experts_at + count
         if len(self._heads) != self._gate_at + count or len(self._intercept) != len(self._heads):
@@ -93,6 +95,11 @@ class Scorer:
         self._form_limit = (arrays["form_limit"] * math.sqrt(self._surfaces)).tolist()
         if len(self._base) != count or len(self._form_limit) not in (0, count):
             raise ValueError("there is not one form for each expert")
+        self._trust = arrays["trust_weights"].tolist()
+        self._trust_intercept = float(arrays["trust_intercept"])
+        if len(self._trust) not in (0, len(LOWEST)):
+            raise ValueError("there is not one weight for each number that trust hangs on")
+        self._bend = float(arrays["bend"])
         self._small = curves_in(arrays, "small", len(FORMS) + 1 + count)
         self._gain = curves_in(arrays, "gain", len(FORMS) + 1 + count)
         near = np.ones(self._heads.shape[1], dtype=np.float32)
@@ -127,15 +134,15 @@ class Scorer:
         heads = (self._heads @ seen + self._intercept).tolist()
         form = bisect_right(FORMS, x.options)
         need = heads[0 if form else 1]
-        who, pull, level = self._gated(heads, seen)
+        need -= self._bend * (min(max(heads[3], 0.0), 1.0) - PEAK) ** 2
+        who, pull, level, clusters = self._gated(heads, seen)
         if without == "expert":
             pull = level = 0.0
         own = need
-        if pull > 0.0:
+        if pull > 0.0 or level > 0.0:
             own = heads[self._experts_at + who] + self._base[who] * need
-            bag = self._bags[who]
-            if bag is not None and without != "clusters":
-                own += bag.value(self._topics(seen))
+            if without != "clusters":
+                own += clusters
             need += pull * (own - need)
         score, gain = self._small[form](-need), self._gain[form](need)
         if level > 0.0:
@@ -180,18 +187,31 @@ class Scorer:
         seen[self._surfaces :] = total / (math.sqrt(float(total @ total)) + 1e-9)
         return seen
 
-    def _gated(self, heads: list[float], seen: NDArray[np.float64]) -> tuple[int, float, float]:
-        """Which expert, how far he pulls at the base's need, and how much his own curves count."""
+    def _gated(
+        self, heads: list[float], seen: NDArray[np.float64]
+    ) -> tuple[int, float, float, float]:
+        """Which expert, how far he pulls at the base's need, how much his own curves count, and
+        what his clusters add to his need."""
         if not self._form_limit:
-            return 0, 0.0, 0.0
-        who, likely = _likeliest(heads[self._gate_at :])
-        pull = PULL * min(max((likely - HINT[0]) / (HINT[1] - HINT[0]), 0.0), 1.0)
-        trust = min(max((likely - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0), 1.0)
-        if trust == 0.0:
-            return who, pull, 0.0
+            return 0, 0.0, 0.0, 0.0
+        logits = heads[self._gate_at :]
+        largest = max(logits)
+        who = logits.index(largest)
+        others = sum(math.exp(value - largest) for value in logits) - 1.0
+        pull = PULL * min(max((1.0 / (1.0 + others) - HINT[0]) / (HINT[1] - HINT[0]), 0.0), 1.0)
+        bag, clusters, away = self._bags[who], 0.0, 1.0
+        if bag is not None:
+            clusters, away = bag.value(self._topics(seen))
+        if not self._trust:
+            return who, pull, 0.0, clusters
         units = (seen[: self._surfaces] - self._form_mean[who]) * self._form_inverse[who]
         far = math.sqrt(float(units @ units)) / self._form_limit[who]
-        return who, pull, trust * min(max((FAR - far) / (FAR - 1.0), 0.0), 1.0)
+        numbers = (-math.log(max(others, 1e-12)), largest, far, far - 1.0, away)
+        logit = self._trust_intercept
+        for weight, number, low, high in zip(self._trust, numbers, LOWEST, HIGHEST, strict=True):
+            logit += weight * min(max(number, low), high)
+        right = 1.0 / (1.0 + math.exp(min(-logit, 700.0)))
+        return who, pull, min(max((right - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0), 1.0), clusters
 
     def _topics(self, seen: NDArray[np.float64]) -> NDArray[np.float32]:
         """The words' strongest directions, of length 1."""
@@ -215,14 +235,16 @@ class Bag:
     half_norms: NDArray[np.float32]
     values: list[float]
 
-    def value(self, topics: NDArray[np.float32]) -> float:
-        """The mean over the bag of the nearest centre's value."""
+    def value(self, topics: NDArray[np.float32]) -> tuple[float, float]:
+        """The mean over the bag of the nearest centre's value, and of its squared distance."""
         far = self.half_norms - self.centres @ topics
-        total, start = 0.0, 0
+        total, away, start = 0.0, 0.0, 0
         for size in self.sizes:
-            total += self.values[start + int(far[start : start + size].argmin())]
+            nearest = start + int(far[start : start + size].argmin())
+            total += self.values[nearest]
+            away += float(far[nearest])
             start += size
-        return total / len(self.sizes)
+        return total / len(self.sizes), 1.0 + 2.0 * away / len(self.sizes)
 
 
 def _bags(arrays: Arrays, count: int) -> list[Bag | None]:

@@ -2,7 +2,7 @@
 
 Topics are the words' strongest directions, each brought to the same spread (whitening), at length
 1. Clusters of topics tell subjects apart where clusters of words mostly tell how common the words
-are; and a centre of 48 numbers costs a fifth of one of 256.
+are; and a centre of 96 numbers costs less than half of one of 256.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 
 Floats = NDArray[np.float64]
 
-TOPICS = 48
+TOPICS = 96
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -54,6 +55,14 @@ def test_a_row_that_a_plain_baseline_wins_is_marked(shipped: Artefact) -> None:
 def test_the_quality_curve_runs_from_always_local_to_always_strong() -> None:
     small, strong = np.array([0.0, 0.0, 1.0, 1.0]), np.ones(4)
     assert measures.quality(strong - small, small, strong, 3) == [0.5, 1.0, 1.0]
+
+
+def test_what_was_kept_for_another_version_is_not_reported(tmp_path: Path) -> None:
+    kept = tmp_path / "folds.json"
+    assert evaluate.remembered(kept, "4-new", {"60": 1.0}) == ({}, {"60": 1.0})
+    evaluate.keep(kept, "4-old", {"folds": {}}, {"60": 2.0})
+    assert evaluate.remembered(kept, "4-new", {"60": 1.0}) == ({}, {"60": 1.0})
+    assert evaluate.remembered(kept, "4-old", {"60": 1.0}) == ({"folds": {}}, {"60": 2.0})
 
 
 def test_the_mean_of_an_unknown_task_is_nothing() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from classifier import artefact, features, labels, likeness, model, scorer
+from classifier import artefact, base, features, labels, model, scorer, trust
 from classifier.artefact import Artefact
 from classifier.embedding import Embedding
 from tests.classifier.prompts import UNUSUAL
@@ -57,13 +57,13 @@ def test_both_paths_share_their_constants() -> None:
         "CLUSTER_SCALE",
         "CLIP",
         "TIE_BREAK",
-        "FORMS",
         "TRUST",
         "HINT",
         "PULL",
     ):
         assert getattr(scorer, name) == getattr(model, name)
-    assert scorer.FAR == likeness.FAR
+    assert (scorer.FORMS, scorer.PEAK) == (base.FORMS, base.PEAK)
+    assert (scorer.LOWEST, scorer.HIGHEST) == (trust.LOWEST, trust.HIGHEST)
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
