@@ -10,6 +10,10 @@ from providers.base import HttpProvider
 from providers.model_info import ModelInfo, rows_of, whole
 
 VERSION = "2023-06-01"
+MANAGING = "context-management-2025-06-27"
+SYSTEM_BETWEEN = "mid-conversation-system-2026-04-07"
+"""Betas without which Anthropic refuses what Claude Code's bodies have (PROTOCOLS 7.3). A caller's
+own list is not passed on: no header of his reaches an upstream (docs/security.md)."""
 
 
 class AnthropicProvider(HttpProvider):
@@ -20,6 +24,17 @@ class AnthropicProvider(HttpProvider):
 
     def headers(self) -> dict[str, str]:
         return {"x-api-key": self.row.key or "", "anthropic-version": VERSION}
+
+    def wanting(self, body: dict[str, Json]) -> bytes:
+        betas: list[str] = []
+        if "context_management" in body:
+            betas.append(MANAGING)
+        messages = body.get("messages")
+        if isinstance(messages, list) and any(
+            isinstance(message, dict) and message.get("role") == "system" for message in messages
+        ):
+            betas.append(SYSTEM_BETWEEN)
+        return f"anthropic-beta: {','.join(betas)}\r\n".encode() if betas else b""
 
     def continues(self, model: str) -> bool:
         """Since 4.6 Anthropic refuses a message of the assistant's at the end."""

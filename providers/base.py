@@ -103,6 +103,10 @@ class HttpProvider:
         """Last changes to the body that the dialect built."""
         return body
 
+    def wanting(self, body: dict[str, Json]) -> bytes:
+        """Whole header lines that a relayed body has to come with."""
+        return b""
+
     def continues(self, model: str) -> bool:
         """Whether it goes on where an assistant's last message stops, without a word between."""
         return bool(self.row.prefill)
@@ -163,7 +167,7 @@ class HttpProvider:
     ) -> AsyncGenerator[Sequence[Frame], None]:
         """The upstream's own frames, untouched, a batch for each read. A body that is no stream
         comes as one frame. Raises UpstreamError."""
-        async with self._opened(model, stream, _packed(body)) as answer:
+        async with self._opened(model, stream, _packed(body), self.wanting(body)) as answer:
             if not stream or is_json(answer):
                 yield (Frame(await bounded(answer, MAX_BODY, self._one_shot_s)),)
                 return
@@ -179,7 +183,7 @@ class HttpProvider:
 
     async def relay_whole(self, body: dict[str, Json], model: str) -> dict[str, Json]:
         """The upstream's own answer as it is. Raises UpstreamError."""
-        async with self._opened(model, False, _packed(body)) as answer:
+        async with self._opened(model, False, _packed(body), self.wanting(body)) as answer:
             return self._object(await json_body(answer, self._one_shot_s))
 
     async def asked(self, path: str, body: dict[str, Json]) -> dict[str, Json]:
@@ -217,20 +221,26 @@ class HttpProvider:
     def _looked(self, url: str) -> Opened:
         return Opened(self, "GET", http1.address(url), b"", CHECK_S)
 
-    def _opened(self, model: str, stream: bool, body: bytes) -> Opened:
+    def _opened(self, model: str, stream: bool, body: bytes, more: bytes = b"") -> Opened:
         where = self._urls.get((model, stream))
         if where is None:
             # Bounded, since a caller can name any model.
             if len(self._urls) > 1000:
                 self._urls.clear()
             where = self._urls[model, stream] = http1.address(self.url(model, stream))
-        return Opened(self, "POST", where, body, self._idle_s if stream else self._one_shot_s)
+        limit = self._idle_s if stream else self._one_shot_s
+        return Opened(self, "POST", where, body, limit, more)
 
     async def ask(
-        self, method: Literal["GET", "POST"], where: http1.Address, body: bytes, idle_s: float
+        self,
+        method: Literal["GET", "POST"],
+        where: http1.Address,
+        body: bytes,
+        idle_s: float,
+        more: bytes,
     ) -> http1.Answer:
         """With our headers and key. Raises http1.Fault."""
-        return await self._client.ask(method, where, self._head, body, idle_s=idle_s)
+        return await self._client.ask(method, where, self._head + more, body, idle_s=idle_s)
 
     def scrub(self, error: UpstreamError) -> None:
         """Takes our key out of what the upstream said: some repeat it."""
@@ -261,7 +271,7 @@ class Opened:
     """`async with`: an answer with status 200; anything else is raised as UpstreamError, also
     what the transport throws inside. A class and no generator, which would cost 4 µs more."""
 
-    __slots__ = ("_answer", "_body", "_idle_s", "_method", "_provider", "_where")
+    __slots__ = ("_answer", "_body", "_idle_s", "_method", "_more", "_provider", "_where")
 
     def __init__(
         self,
@@ -270,18 +280,22 @@ class Opened:
         where: http1.Address,
         body: bytes,
         idle_s: float,
+        more: bytes = b"",
     ) -> None:
         self._provider = provider
         self._method: Literal["GET", "POST"] = method
         self._where = where
         self._body = body
         self._idle_s = idle_s
+        self._more = more
         self._answer: http1.Answer | None = None
 
     async def __aenter__(self) -> http1.Answer:
         provider = self._provider
         try:
-            answer = await provider.ask(self._method, self._where, self._body, self._idle_s)
+            answer = await provider.ask(
+                self._method, self._where, self._body, self._idle_s, self._more
+            )
             self._answer = answer
             if answer.status != 200:
                 raise await provider.refusal(answer)

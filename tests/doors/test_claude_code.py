@@ -203,3 +203,30 @@ async def test_either_header_has_the_key_and_any_version_and_beta_will_do(
             if status == 401:
                 assert told["error"]["type"] == "authentication_error"
         assert len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_needs_a_beta_at_anthropic_comes_with_it(stream: bool) -> None:
+    """By what the body has; what the caller wrote into the header reaches nobody."""
+    asked = question("lab/m", stream=stream)
+    plain: dict[str, Any] = {
+        "model": "lab/m",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": stream,
+    }
+    assert "context_management" in asked
+    async with lab("anthropic", play("anthropic", HELLO, stream)) as (gateway, upstream):
+        for body in (asked, plain):
+            async with gateway.session.post(
+                gateway.url + "/v1/messages", json=body, headers=HEADERS
+            ) as response:
+                assert response.status == 200, await response.text()
+                await response.read()
+        managed, bare = upstream.received
+        assert managed.body["context_management"] == asked["context_management"]
+        assert managed.headers["anthropic-beta"] == (
+            "context-management-2025-06-27,mid-conversation-system-2026-04-07"
+        )
+        assert "anthropic-beta" not in bare.headers
+        assert managed.headers["anthropic-version"] == "2023-06-01"
