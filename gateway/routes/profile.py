@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import orjson
 from aiohttp import web
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 
 from chat.errors import NotIdentified
 from chat.request import Json
@@ -21,6 +21,7 @@ from gateway.middleware import CALLER
 from gateway.routes.bodies import read_json
 from gateway.services import SERVICES
 from gateway.store.tables.settings import PROFILES
+from gateway.store.upsert import insert_into
 
 LONGEST_NAME = 200
 LONGEST_EMAIL = 254
@@ -45,15 +46,20 @@ async def profile(request: web.Request) -> web.Response:
 
 async def changed(request: web.Request) -> web.Response:
     """A field that is left out stays as it is."""
-    mine = PROFILES.c.caller_id == _own(request)
+    caller = _own(request)
     given = _fields(reading.body_object(await read_json(request)))
-    async with request.app[SERVICES].database.begin() as connection:
-        row = (await connection.execute(select(PROFILES).where(mine))).mappings().first()
-        kept = {name: row[name] if row else "" for name in FIELDS} | given
-        await connection.execute(delete(PROFILES).where(mine))
-        whole = {"caller_id": _own(request), "changed_at": time.time(), **kept}
-        await connection.execute(insert(PROFILES), [whole])
-    return _json(kept)
+    database = request.app[SERVICES].database
+    now = {**given, "changed_at": time.time()}
+    # One statement: two that come at once, of two fields, are both kept.
+    write = (
+        insert_into(PROFILES, is_sqlite=database.is_sqlite)
+        .values({"caller_id": caller, **dict.fromkeys(FIELDS, ""), **now})
+        .on_conflict_do_update(index_elements=[PROFILES.c.caller_id], set_=now)
+        .returning(*(PROFILES.c[name] for name in FIELDS))
+    )
+    async with database.begin() as connection:
+        kept = (await connection.execute(write)).mappings().one()
+    return _json({name: kept[name] for name in FIELDS})
 
 
 def _own(request: web.Request) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -42,6 +43,14 @@ async def test_a_profile_is_kept_field_by_field(store_url: str) -> None:
         assert await write(gateway, ADMIN, {"email": ""}) == (200, {**ADA, "email": ""})
     async with running(settings(store={"database": store_url})) as gateway:
         assert await read(gateway, ADMIN) == (200, {**ADA, "email": ""})
+
+
+async def test_fields_that_are_written_at_once_are_all_kept(store_url: str) -> None:
+    async with running(settings(store={"database": store_url})) as gateway:
+        one_by_one = [{name: value} for name, value in ADA.items()] * 4
+        told = await asyncio.gather(*(write(gateway, ADMIN, one) for one in one_by_one))
+        assert {status for status, _ in told} == {200}
+        assert await read(gateway, ADMIN) == (200, ADA)
 
 
 async def test_each_code_has_a_profile_of_its_own(store_url: str) -> None:
