@@ -120,6 +120,9 @@ class Draining(GatewayError):
     status = 503
     kind = "overloaded"
 
+    def __init__(self, message: str = "This gateway is stopping. Ask again.") -> None:
+        super().__init__(message, retry_after=1)
+
 
 class UpstreamError(GatewayError):
     """One upstream failed once.

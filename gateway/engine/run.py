@@ -138,7 +138,7 @@ class Run:
 
     def interrupt(self) -> None:
         """The gateway stops before this answer ends."""
-        self._break_off(Draining("The gateway is stopping. Ask again.", retry_after=1))
+        self._break_off(Draining())
 
     def _break_off(self, failure: GatewayError | None) -> None:
         """Ends the wait in which the request is, for the upstream or for the caller."""

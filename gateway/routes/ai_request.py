@@ -72,7 +72,7 @@ def register(app: web.Application) -> None:
 async def put(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     if services.draining:
-        raise Draining("This server is stopping. Ask again.", retry_after=1)
+        raise Draining
     body = reading.body_object(await read_json(request))
     for field in body:
         if field not in FIELDS:

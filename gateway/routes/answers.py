@@ -94,7 +94,7 @@ class Answer:
             if self.stopped:
                 self._end({"type": "done", **self._closing(), "stopped": True})
             else:
-                self._fail(Draining("The gateway is stopping. Ask again.", retry_after=1))
+                self._fail(Draining())
         except Exception:
             log.exception("a fault of ours", extra={"fields": {"request_id": self.id}})
             self._fail(GatewayError("The gateway failed. The log has the request's id."))

@@ -65,7 +65,7 @@ def serve_chat(
     async def handler(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
         if services.draining:
-            raise Draining("This gateway is stopping. Ask again.", retry_after=1)
+            raise Draining
         # Before the body is read: saying no must cost next to nothing.
         services.pressure.admit(len(services.pipeline.running) + 1)
         question = await read_json(request)

@@ -122,7 +122,7 @@ async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) ->
     GatewayError."""
     services = request.app[SERVICES]
     if services.draining:
-        raise Draining("This gateway is stopping. Ask again.", retry_after=1)
+        raise Draining
     trace = Trace(request[REQUEST_ID])
     began = time.monotonic()
     if len(asked.inputs) > MAX_INPUTS:

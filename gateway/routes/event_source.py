@@ -35,7 +35,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
     _check(request)
     services = request.app[SERVICES]
     if services.draining:
-        raise Draining("This gateway is stopping. Ask again.", retry_after=1)
+        raise Draining
     question: Json = {name: _value(name, text) for name, text in request.query.items()}
     asked = Asked(DIALECT, DIALECT.parse_request(question), question)
     return await answered(services, request, asked, Trace(request[REQUEST_ID]), _id(request))

@@ -178,7 +178,7 @@ async def asking(services: Services, request: web.Request, body: Json, key: str 
 def _open(request: web.Request) -> Services:
     services = request.app[SERVICES]
     if services.draining:
-        raise Draining("This gateway is stopping. Ask again.", retry_after=1)
+        raise Draining
     return services
 
 

@@ -65,7 +65,7 @@ async def hub(app: web.Application) -> AsyncGenerator[None, None]:
 async def watch(request: web.Request) -> web.StreamResponse:
     services = request.app[SERVICES]
     if services.draining:
-        raise Draining("This gateway is stopping. Ask again.", retry_after=1)
+        raise Draining
     wire = Wire(request, services, request.app[WIRES])
     try:
         await wire.open()
@@ -125,7 +125,7 @@ class _Feed:
 async def events(request: web.Request) -> web.StreamResponse:
     """The socket's feed over SSE."""
     if request.app[SERVICES].draining:
-        raise Draining("This gateway is stopping. Ask again.", retry_after=1)
+        raise Draining
     watcher = request.app[HUB].watch(request[CALLER])
     stopping = asyncio.create_task(request.app[WIRES].stopping.wait())
     try:

@@ -27,7 +27,7 @@ def register(app: web.Application) -> None:
 async def responses(request: web.Request) -> web.StreamResponse:
     services, caller = request.app[SERVICES], request[CALLER].id
     if services.draining:
-        raise Draining("This gateway is stopping. Ask again.", retry_after=1)
+        raise Draining
     services.pressure.admit(len(services.pipeline.running) + 1)
     question = await read_json(request)
     if isinstance(question, dict) and isinstance(question.get("input"), list):

@@ -60,7 +60,7 @@ async def answers(app: web.Application) -> AsyncGenerator[None, None]:
 async def chat(request: web.Request) -> web.StreamResponse:
     services, wires = request.app[SERVICES], request.app[WIRES]
     if services.draining:
-        raise Draining("This gateway is stopping. Ask again.", retry_after=1)
+        raise Draining
     wire = Wire(request, services, wires)
     try:
         socket = await wire.open()

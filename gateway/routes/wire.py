@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from chat.errors import BadRequest, Draining, GatewayError, NotIdentified
+from chat.errors import BadRequest, GatewayError, NotIdentified
 from chat.request import Json
 from dialects.complete import error_object
 from gateway.engine.ports import Caller
@@ -211,6 +211,4 @@ def _object(received: WSMessage) -> dict[str, Json]:
 def _as_error(closed: Closed) -> GatewayError:
     if closed.code in (NOT_SIGNED_IN, TOO_LATE):
         return NotIdentified(closed.message)
-    if closed.code == WSCloseCode.GOING_AWAY:
-        return Draining(closed.message, retry_after=1)
     return BadRequest(closed.message)
