@@ -13,6 +13,8 @@ from gateway.engine.ports import OPEN, Caller
 ADMIN = Caller("admin", "admin", admin=True)
 NOBODY = Caller("nobody", "nobody")
 """Who reads what is public where keys are asked for."""
+UNNAMED = (OPEN.id, NOBODY.id)
+"""Ids of callers who showed no key that is known."""
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 

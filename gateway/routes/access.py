@@ -8,7 +8,7 @@ from aiohttp import web
 
 from chat.errors import NotAllowed, NotIdentified
 from gateway.accounts import secret
-from gateway.accounts.identity import CHALLENGE, key_in
+from gateway.accounts.identity import CHALLENGE, UNNAMED, key_in
 from gateway.engine.ports import OPEN, Caller
 from gateway.middleware import CALLER, Identify
 from gateway.services import SERVICES
@@ -72,7 +72,7 @@ def require_admin(request: web.Request) -> Caller:
     caller = request[CALLER]
     if caller.admin:
         return caller
-    if caller.id in ("open", "nobody"):
+    if caller.id in UNNAMED:
         failure = NotIdentified("This needs the admin token, as a Bearer.")
         failure.headers = CHALLENGE
         raise failure

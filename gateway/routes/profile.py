@@ -16,7 +16,7 @@ from sqlalchemy import select
 from chat.errors import NotIdentified
 from chat.request import Json
 from dialects import reading
-from gateway.accounts.identity import CHALLENGE
+from gateway.accounts.identity import CHALLENGE, UNNAMED
 from gateway.middleware import CALLER
 from gateway.routes.bodies import read_json
 from gateway.services import SERVICES
@@ -66,7 +66,7 @@ def _own(request: web.Request) -> str:
     """The id of whoever asks. Raises NotIdentified: where nobody signs in all are the same one, and
     would read each other's address."""
     caller = request[CALLER]
-    if caller.id in ("open", "nobody"):
+    if caller.id in UNNAMED:
         failure = NotIdentified("A profile is somebody's: sign in with an app code.")
         failure.headers = CHALLENGE
         raise failure

@@ -14,6 +14,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from chat.errors import BadRequest, GatewayError, NotIdentified
 from chat.request import Json
 from dialects.complete import error_object
+from gateway.accounts.identity import UNNAMED
 from gateway.engine.ports import Caller
 from gateway.middleware import CALLER
 from gateway.routes.answers import error_fields
@@ -24,8 +25,6 @@ from gateway.version import VERSION
 PING_S = 20.0
 SIGN_IN_S = 10.0
 CLOSING_S = 1.0
-UNNAMED = ("open", "nobody")
-"""Ids of callers who showed no key that is known."""
 NOT_JSON, NOT_SIGNED_IN, TOO_LATE = 4400, 4401, 4408
 
 
