@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import mmap
 from collections.abc import Iterator
 
 from gateway.accounts import meter
 from gateway.store.kernel_lock import KernelLock
+from gateway.store.name_number import number_of
 
 ROWS = 4096
 CELL = 8
@@ -40,7 +40,7 @@ class Board:
     def row(self, id_: str) -> memoryview[int] | None:
         """An application's cells, the same for all workers; None when the board is full. To be
         called locked."""
-        owner = int.from_bytes(hashlib.sha256(id_.encode()).digest()[:8]) >> 1 or 1
+        owner = number_of(id_)
         for number in range(ROWS):
             start = 1 + (owner + number) % ROWS * self._length
             if self._cells[start] in (0, owner):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from gateway.jobs.line import (
     Ticket,
 )
 from gateway.store.kernel_lock import KernelLock
+from gateway.store.name_number import number_of
 
 ROWS = 4096
 """Requests that wait or run on routes with a limit, of all workers."""
@@ -64,7 +64,7 @@ class BoardLine:
                     self._cells[at + _STATE] = _FREE
 
     async def enter(self, ticket: Ticket, room: Room) -> int:
-        route, app = _number(ticket.route), _number(ticket.app)
+        route, app = number_of(ticket.route), number_of(ticket.app)
         with self._lock:
             running, waiting = self._of(route)
             if running < room.limit and not waiting:
@@ -82,7 +82,7 @@ class BoardLine:
             return self._places(self._of(route)[1])[ticket.id]
 
     async def look(self, route: str, mine: Sequence[Ticket], limit: int) -> list[int]:
-        number, ids = _number(route), {one.id for one in mine}
+        number, ids = number_of(route), {one.id for one in mine}
         now = int(self._clock() * MICRO)
         cells = self._cells
         with self._lock:
@@ -98,7 +98,7 @@ class BoardLine:
         return [places.get(one.id, NOW) for one in mine]
 
     async def took(self, route: str) -> list[float]:
-        at = self._notes(_number(route))
+        at = self._notes(number_of(route))
         if at is None:
             return []
         count = min(self._cells[at + 1], KEPT)
@@ -111,7 +111,7 @@ class BoardLine:
                     self._cells[at + _STATE] = _FREE
                     break
             self._lower()
-            notes = None if took_s is None else self._notes(_number(ticket.route))
+            notes = None if took_s is None else self._notes(number_of(ticket.route))
             if notes is not None and took_s is not None:
                 count = self._cells[notes + 1]
                 self._cells[notes + 2 + count % KEPT] = int(took_s * 1000)
@@ -173,8 +173,3 @@ class BoardLine:
                 self._cells[at] = route
                 return at
         return None
-
-
-def _number(name: str) -> int:
-    """The same in every process."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1 or 1

@@ -20,8 +20,9 @@ from gateway.engine.cooldown import Change, CooldownTable
 from gateway.engine.ports import Rest
 from gateway.rests.around import RestsAround
 from gateway.rests.near_tally import NearTally, TallyBoard
-from gateway.rests.words import number_of, read, written
+from gateway.rests.words import read, written
 from gateway.store.kernel_lock import KernelLock
+from gateway.store.name_number import number_of
 
 SLOTS, SIZE = 256, 4096
 """Words that are kept for workers to come, and the longest in bytes."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import mmap
 
 from gateway.engine.tally import PARTS, OwnTally
-from gateway.rests.words import number_of
 from gateway.store.kernel_lock import KernelLock
+from gateway.store.name_number import number_of
 
 TARGETS = 256
 """That have failures below the limit at one moment; more are counted by each worker alone."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -62,11 +61,6 @@ def counts_read(raw: bytes | str) -> tuple[str, list[Counted]]:
         for target, failures, answers, error in said["rows"]
     ]
     return str(said["from"]), rows
-
-
-def number_of(name: str) -> int:
-    """Never 0."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1 or 1
 
 
 def _written(error: UpstreamError | None) -> dict[str, Any] | None:
