@@ -156,8 +156,7 @@ def build_app(
             await services.accounts.start()
             await services.metering.start()
             services.feedback.start()
-            if isinstance(services.rests, SharedRests):
-                services.rests.start()
+            services.rests.start()
             services.ledger.start()
             services.pressure.start()
             await services.jobs.start()
@@ -166,8 +165,7 @@ def build_app(
             await services.jobs.close()
             await services.gates.close()
             services.pressure.stop()
-            if isinstance(services.rests, SharedRests):
-                await services.rests.close()
+            await services.rests.close()
             await services.feedback.close()
             await services.accounts.close()
             await services.metering.close()

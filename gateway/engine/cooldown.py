@@ -74,6 +74,12 @@ class CooldownTable:
         self._states: dict[str, _State] = {}
         self._tickets = 0
 
+    def start(self) -> None:
+        """It is alone, and tells nobody."""
+
+    async def close(self) -> None:
+        """As it began."""
+
     def calm(self) -> bool:
         return not self._states
 

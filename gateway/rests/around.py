@@ -31,6 +31,12 @@ class RestsAround(ABC):
     def _let_go(self, target: str) -> None:
         """The others are told that a probe of ours is over."""
 
+    def start(self) -> None:  # noqa: B027 -- most have nothing to begin
+        """In the loop in which it is asked."""
+
+    async def close(self) -> None:  # noqa: B027
+        """Nobody is told any more."""
+
     @property
     def settings(self) -> Cooldown:
         return self._table.settings
