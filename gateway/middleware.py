@@ -41,13 +41,14 @@ OVERLOADED = {"anthropic": 529}
 """A language's own status for "come back later", which its SDK has a class for; 503 elsewhere
 (PROTOCOLS 6.7)."""
 
-QUESTIONS = frozenset(
+CHATS = frozenset(
     (
         *("/complete", "/v1/chat/completions", "/chat/completions", "/chat/completions/stream"),
-        *("/v1/responses", "/v1/messages", "/v1/embeddings"),
-        *("/api/chat", "/api/generate", "/api/embed", "/api/embeddings"),
+        *("/v1/responses", "/v1/messages", "/api/chat", "/api/generate"),
     )
 )
+"""Doors of chats: a POST route each, without a pattern, which asks `Pressure` before all else."""
+QUESTIONS = CHATS | {"/v1/embeddings", "/api/embed", "/api/embeddings"}
 """Paths whose answers are settled, and so have their line in the access log."""
 QUESTION_PATTERNS = frozenset(
     (

@@ -25,7 +25,7 @@ from chat.errors import QueueFull
 from gateway.crowd import Crowd
 from gateway.direct import Direct, Doors, doors_of
 from gateway.engine.pressure import RETRY_S
-from gateway.middleware import GIVEN_ID, OWN, error_response, new_request_id
+from gateway.middleware import CHATS, GIVEN_ID, OWN, error_response, new_request_id
 from gateway.room import most_connections
 from gateway.routes.languages import language_of
 from gateway.services import SERVICES, Services
@@ -34,18 +34,6 @@ BACKLOG = 4096
 """Connections that may wait to be taken in; the kernel has a limit of its own."""
 NO_ROOM = "This gateway has no room for more connections. Ask again."
 """His own is closed behind it."""
-
-PATHS = frozenset(
-    (
-        "/complete",
-        "/v1/chat/completions",
-        "/v1/messages",
-        "/v1/responses",
-        "/api/chat",
-        "/api/generate",
-        "/chat/completions",
-    )
-)
 
 
 class Refusals:
@@ -75,7 +63,7 @@ class Refusals:
         """The whole response; None for who is let in and for what takes the usual way."""
         path = message.path.partition("?")[0]
         if (
-            path not in PATHS
+            path not in CHATS
             or message.method != "POST"
             or message.should_close
             or message.upgrade
@@ -92,7 +80,7 @@ class Refusals:
             return None
         found = self._ready.get((path, why))
         if found is None:
-            if len(self._ready) > 4 * len(PATHS):
+            if len(self._ready) > 4 * len(CHATS):
                 # The words name a limit, which a reload may change.
                 self._ready.clear()
             found = self._ready[path, why] = _written(path, why)
@@ -193,7 +181,7 @@ class TurnstileServer(Server):
 class Runner(web.AppRunner):
     async def _make_server(self) -> Server:
         server = await super()._make_server()
-        return TurnstileServer(server, doors_of(self.app, PATHS), Refusals(self.app[SERVICES]))
+        return TurnstileServer(server, doors_of(self.app, CHATS), Refusals(self.app[SERVICES]))
 
     async def listen(self, host: str, port: int, shared: bool = False) -> None:
         """`shared`: several processes listen on the port, and the kernel deals out."""

@@ -14,7 +14,8 @@ import pytest
 from aiohttp import web
 
 from gateway.app import build_app, build_runner
-from gateway.direct import Direct
+from gateway.direct import Direct, doors_of
+from gateway.middleware import CHATS
 from gateway.services import SERVICES
 from gateway.turnstile import Runner
 from tests.replay.connection import Raw, head, raw
@@ -23,6 +24,7 @@ from tests.replay.server import Play, ReplayServer, openai_body, openai_stream
 
 WHOLE = orjson.dumps({"message": "Hi", "model": "easy/m", "stream": False})
 STREAM = orjson.dumps({"message": "Hi", "model": "easy/m", "stream": True})
+HI = [{"role": "user", "content": "Hi"}]
 OWN_EACH_TIME = ("x-request-id", "request-id", "date", "content-length")
 """Milliseconds and ids in a body make its length another one."""
 LAST = b"0\r\n\r\n"
@@ -64,7 +66,7 @@ async def test_both_ways_give_the_same_answer(path: str) -> None:
     elif path == "/complete":
         body["message"] = "Hi"
     else:
-        body["messages"] = [{"role": "user", "content": "Hi"}]
+        body["messages"] = HI
     sent = orjson.dumps(body)
     async with gateway_before(saying_hello(False)) as (gateway, _):
         connection = await raw(gateway)
@@ -79,6 +81,25 @@ async def test_both_ways_give_the_same_answer(path: str) -> None:
         assert set(orjson.loads(short[2])) == set(orjson.loads(usual[2]))
         assert b"Hello" in short[2]
         assert gateway.counted("pointsman_in_flight") == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/chat/completions/stream"])
+async def test_both_ways_give_the_same_stream(path: str) -> None:
+    sent = orjson.dumps({"model": "easy/m", "stream": True, "messages": HI})
+    async with gateway_before(saying_hello(True)) as (gateway, _):
+        connection = await raw(gateway)
+        connection.say(head(len(sent), path) + sent)
+        short = await connection.until(LAST)
+        await in_pieces(connection, head(len(sent), path), sent)
+        usual = await connection.until(LAST)
+        connection.close()
+        assert short.count(b"data: ") == usual.count(b"data: ") > 2
+        assert b"Hello" in short
+        assert b"Hello" in usual
+
+
+def test_each_door_of_chats_has_the_short_way() -> None:
+    assert set(doors_of(build_app(settings(), {}), CHATS)) == CHATS
 
 
 async def test_a_mistake_is_told_on_both_ways_and_the_connection_goes_on() -> None:

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from gateway.engine.pressure import LEAST, LOOK_S, Pressure
+from gateway.middleware import CHATS
 from gateway.settings import Server
-from gateway.turnstile import PATHS
 from tests.doors.upstreams import HELLO, play, provider
 from tests.replay.connection import head, raw
 from tests.replay.gateway import Running, running, settings
@@ -29,6 +29,7 @@ IN_OWN_WORDS = {
     "/api/chat": (503, b'{"error":"'),
     "/api/generate": (503, b'{"error":"'),
     "/chat/completions": (503, b'{"error":{"message":'),
+    "/chat/completions/stream": (503, b'{"error":{"message":'),
 }
 
 
@@ -49,7 +50,7 @@ async def full(*plays: Any) -> AsyncGenerator[tuple[Running, asyncio.Task[Any]],
 
 
 def test_every_path_has_its_words_here() -> None:
-    assert set(IN_OWN_WORDS) == PATHS
+    assert set(IN_OWN_WORDS) == CHATS
 
 
 @pytest.mark.parametrize("path", sorted(IN_OWN_WORDS))
