@@ -54,6 +54,7 @@ class Outgoing:
         self._headers = headers
         self._response: web.StreamResponse | None = None
         self._in_chunks = False
+        self._protocol = request.protocol
         self._saying: asyncio.Task[None] | None = None
 
     def quiet(self, keepalive: bytes) -> None:
@@ -78,11 +79,11 @@ class Outgoing:
         if not piece:
             # It would say that this was all.
             return
-        transport = self._request.transport
+        protocol = self._protocol
+        transport = protocol.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("The caller left.")
         transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        protocol = self._request.protocol
         if protocol._paused:
             await protocol._drain_helper()
 
