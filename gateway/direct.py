@@ -2,7 +2,7 @@
 
 aiohttp resolves each request anew, wakes a task for the connection and makes another one for the
 handler. Where a path has one handler and the question is whole when it is read, none of that can
-come out otherwise, and it is a sixth of what a request costs (docs/adr/0013). All else goes
+come out otherwise, and it was an eighth of a request's Python calls (docs/adr/0013). All else goes
 aiohttp's own way, whose books are kept here as it keeps them: one answer at a time on a
 connection, the caller who leaves, the shutdown, keep-alive.
 """
