@@ -24,6 +24,7 @@ from gateway.monitor.window import (
     Tally,
     Window,
     bin_of,
+    failed_before,
     percentile,
     percentiles,
     seen_of_row,
@@ -127,6 +128,7 @@ class Hub:
 
     def _count(self, at: float, settlement: Settlement) -> None:
         trace, usage, second = settlement.trace, settlement.usage, int(at)
+        attempts = settlement.attempts
         key = (settlement.caller.id, second)
         tally = self._sums.get(key)
         if tally is None:
@@ -141,6 +143,9 @@ class Hub:
             bin_of(trace.total_ms),
             (trace.tier or trace.route) if trace.route else "",
             trace.target,
+            failed_before(((one.target.name, one.outcome) for one in attempts), trace.target)
+            if len(attempts) > 1
+            else (),
         )
         tally.add(seen)
         if trace.tier is not None or trace.score is not None:

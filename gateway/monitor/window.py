@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ POINTS = 120
 GROWTH = math.log(1.08)
 MOST_TARGETS = 200
 """Told apart in one second; callers can name any model."""
+
+WELL = frozenset(("", "finished", "cancelled", "kept"))
+"""Outcomes of attempts that are no error of the target's."""
 
 Bins = Counter[int]
 
@@ -35,6 +39,15 @@ class Seen(NamedTuple):
     total: int | None
     line: str
     target: str
+    failed_before: Sequence[str] = ()
+    """Targets that failed it before that one had it."""
+
+
+def failed_before(tried: Iterable[tuple[str, str]], target: str) -> Sequence[str]:
+    """Of all attempts of a request, targets and outcomes: where it failed unseen, each once."""
+    return tuple(
+        dict.fromkeys(name for name, outcome in tried if name != target and outcome not in WELL)
+    )
 
 
 def seen_of_row(row: dict[str, Json]) -> Seen:
@@ -49,6 +62,10 @@ def seen_of_row(row: dict[str, Json]) -> Seen:
         bin_of(row.get("total_ms")),
         (row["tier"] or row["route"]) if row["route"] else "",
         row["target"] or "",
+        failed_before(
+            ((one["target"], one["outcome"]) for one in row.get("attempts") or ()),
+            row["target"] or "",
+        ),
     )
 
 
@@ -81,15 +98,24 @@ class Tally:
             self.total[seen.total] = self.total.get(seen.total, 0) + 1
         if seen.line:
             self.tiers[seen.line] = self.tiers.get(seen.line, 0) + 1
-        target = self.targets.get(seen.target)
-        if target is None:
-            if not seen.target or len(self.targets) >= self.most_targets:
-                return
-            target = self.targets[seen.target] = TargetTally()
-        target.requests += 1
-        target.errors += failed
-        if first is not None:
-            target.first[first] = target.first.get(first, 0) + 1
+        target = self.targets.get(seen.target) or self._new(seen.target)
+        if target is not None:
+            target.requests += 1
+            target.errors += failed
+            if first is not None:
+                target.first[first] = target.first.get(first, 0) + 1
+        for name in seen.failed_before:
+            target = self.targets.get(name) or self._new(name)
+            if target is not None:
+                target.requests += 1
+                target.errors += 1
+
+    def _new(self, name: str) -> TargetTally | None:
+        """None for no target, and where there is no room for more."""
+        if not name or len(self.targets) >= self.most_targets:
+            return None
+        found = self.targets[name] = TargetTally()
+        return found
 
     def merge(self, other: Tally) -> None:
         self.requests += other.requests

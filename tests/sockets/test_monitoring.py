@@ -10,6 +10,7 @@ import pytest
 from yarl import URL
 
 from gateway.engine.ports import Caller
+from gateway.monitor.window import seen_of_row
 from gateway.routes import books
 from gateway.routes.live import HUB
 from tests.replay.gateway import ADMIN, Running, openai_provider, running, settings
@@ -79,6 +80,27 @@ async def test_a_breaker_that_opens_is_shown_with_its_reason() -> None:
         assert targets["easy/m"]["error"]
         assert targets["hard/m"]["breaker"] == "closed"
         assert targets["hard/m"]["requests"] == 1
+
+
+async def test_a_target_that_failed_unseen_has_its_request_and_its_error() -> None:
+    """Once for each request, however often it was asked again; the request itself is no error."""
+    failing = [openai_error(500, "broken") for _ in range(2)]
+    async with (
+        ReplayServer(*failing, HELLO) as easy,
+        ReplayServer(HELLO) as hard,
+        running(two(easy, hard)) as gateway,
+    ):
+        await gateway.complete(message="Hi")
+        assert len(easy.received) == 2
+        state = await counted(gateway)
+        targets = {one["target"]: one for one in state["targets"]}
+        assert (targets["easy/m"]["requests"], targets["easy/m"]["errors"]) == (1, 1)
+        assert targets["easy/m"]["first_token_ms"] is None
+        assert (targets["hard/m"]["requests"], targets["hard/m"]["errors"]) == (1, 0)
+        assert (state["totals"]["requests"], state["totals"]["errors"]) == (1, 0)
+        # Another process counts the same from the row that it is told.
+        seen = seen_of_row(state["requests"][0])
+        assert (seen.target, tuple(seen.failed_before)) == ("hard/m", ("easy/m",))
 
 
 async def test_the_socket_sends_a_snapshot_and_then_what_changed() -> None:
