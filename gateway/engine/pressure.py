@@ -109,6 +109,9 @@ class Pressure:
         elif running > self.max_running or self.tight:
             why = self.turns_away(running)
             if why is not None:
+                # Or he would be taken for one who was answered.
+                self._begun -= 1
+                self._running -= 1
                 raise QueueFull(why, retry_after=RETRY_S)
             self._granted -= 1
 
