@@ -230,7 +230,7 @@ const BREAKERS = {
 
 /** A target that gave no answers is not known to be well. */
 function stateOf(one: TargetState): readonly [string, string] {
-  if (one.breaker === "closed" && !one.requests) return ["", "no answers"];
+  if (one.breaker === "closed" && one.requests <= one.errors) return ["", "no answers"];
   return BREAKERS[one.breaker] ?? ["", one.breaker];
 }
 
