@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -237,14 +237,18 @@ async def test_a_probe_of_a_dead_process_is_not_for_ever(tmp_path: Path) -> None
             await redis.aclose()
 
 
-async def test_two_gateway_processes_count_failures_together(tmp_path: Path) -> None:
-    limit = 5
+@asynccontextmanager
+async def two_gateways(
+    tmp_path: Path, cooldown: str
+) -> AsyncGenerator[tuple[ReplayServer, Callable[[int], Awaitable[int]]]]:
+    """Processes over one Redis before an upstream that fails, and what asks one of them: its number
+    -> the status."""
     with servers.redis(tmp_path / "redis") as url:
         async with ReplayServer(openai_error(500)) as upstream, AsyncExitStack() as stack:
             toml = (
                 f'[store]\ndatabase = ""\nredis = "{url}"\n'
                 f'[providers.lab]\nkind = "openai"\nbase_url = "{upstream.url}/v1"\n'
-                f"[attempts]\nper_target = 1\n[cooldown]\nfailures = {limit}\nrest_s = 2\n"
+                f"[attempts]\nper_target = 1\n[cooldown]\n{cooldown}"
             )
             found = [
                 await stack.enter_async_context(gateway(tmp_path, toml, name=name))
@@ -258,14 +262,20 @@ async def test_two_gateway_processes_count_failures_together(tmp_path: Path) -> 
                     await response.read()
                     return response.status
 
-            for number in range(limit):
-                assert await ask(number % 2) == 502
-                await asyncio.sleep(0.3)
-            # Both rest. As there is no other target one of all that ask finds out, early.
-            upstream.play(Play(openai_stream("good"), before_s=1.0))
-            statuses = await asyncio.gather(*(ask(number % 2) for number in range(10)))
-            assert sorted(statuses) == [200] + [503] * 9
-            assert len(upstream.received) == limit + 1
+            yield upstream, ask
+
+
+async def test_two_gateway_processes_count_failures_together(tmp_path: Path) -> None:
+    limit = 5
+    async with two_gateways(tmp_path, f"failures = {limit}\nrest_s = 2\n") as (upstream, ask):
+        for number in range(limit):
+            assert await ask(number % 2) == 502
+            await asyncio.sleep(0.3)
+        # Both rest. As there is no other target one of all that ask finds out, early.
+        upstream.play(Play(openai_stream("good"), before_s=1.0))
+        statuses = await asyncio.gather(*(ask(number % 2) for number in range(10)))
+        assert sorted(statuses) == [200] + [503] * 9
+        assert len(upstream.received) == limit + 1
 
 
 @pytest.mark.parametrize("error", [Broken("x"), Limit("y", retry_after=3), Denied("z"), None])
@@ -278,32 +288,14 @@ def test_words_are_read_as_they_were_written(error: Broken | Limit | Denied | No
 
 
 async def test_two_gateway_processes_spare_a_target_together(tmp_path: Path) -> None:
-    with servers.redis(tmp_path / "redis") as url:
-        async with ReplayServer(openai_error(500)) as upstream, AsyncExitStack() as stack:
-            toml = (
-                f'[store]\ndatabase = ""\nredis = "{url}"\n'
-                f'[providers.lab]\nkind = "openai"\nbase_url = "{upstream.url}/v1"\n'
-                "[attempts]\nper_target = 1\n[cooldown]\nfailures = 3\nrest_s = 1\n"
-            )
-            found = [
-                await stack.enter_async_context(gateway(tmp_path, toml, name=name))
-                for name in ("one", "two")
-            ]
-            session = await stack.enter_async_context(aiohttp.ClientSession())
-
-            async def ask(at: int) -> int:
-                body = {"message": "Hi", "model": "lab/m"}
-                async with session.post(found[at].url + "/complete", json=body) as response:
-                    await response.read()
-                    return response.status
-
-            assert [await ask(0) for _ in range(3)] == [502] * 3
-            await asyncio.sleep(0.3)
-            # The second process never failed, and does not ask to find out.
-            assert await ask(1) == 503 or len(upstream.received) == 4
-            asked = len(upstream.received)
-            await asyncio.sleep(1.2)
-            upstream.play(Play(openai_stream("good"), before_s=0.5))
-            both = await asyncio.gather(*(ask(at % 2) for at in range(8)))
-            assert sorted(both) == [200] + [503] * 7
-            assert len(upstream.received) == asked + 1
+    async with two_gateways(tmp_path, "failures = 3\nrest_s = 1\n") as (upstream, ask):
+        assert [await ask(0) for _ in range(3)] == [502] * 3
+        await asyncio.sleep(0.3)
+        # The second process never failed, and does not ask to find out.
+        assert await ask(1) == 503 or len(upstream.received) == 4
+        asked = len(upstream.received)
+        await asyncio.sleep(1.2)
+        upstream.play(Play(openai_stream("good"), before_s=0.5))
+        both = await asyncio.gather(*(ask(at % 2) for at in range(8)))
+        assert sorted(both) == [200] + [503] * 7
+        assert len(upstream.received) == asked + 1
