@@ -22,7 +22,8 @@ class FrameWatch(ABC):
             raise self._failure
         passed: list[Frame] = []
         try:
-            self._look(frames, passed)
+            for frame in frames:
+                self._pass(frame, passed)
         except UpstreamError as failure:
             if not passed:
                 raise
@@ -35,8 +36,9 @@ class FrameWatch(ABC):
         return self._end()
 
     @abstractmethod
-    def _look(self, frames: Sequence[Frame], passed: list[Frame]) -> None:
-        """Adds to `passed` what may pass. Raises UpstreamError at the first failure."""
+    def _pass(self, frame: Frame, passed: list[Frame]) -> None:
+        """Adds to `passed` what may pass of one frame. Raises UpstreamError when it carries a
+        failure."""
 
     @abstractmethod
     def _end(self) -> Sequence[Frame]:

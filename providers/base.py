@@ -19,12 +19,13 @@ from chat.errors import BadRequest, Broken, Denied, Refused, Timeout, UpstreamEr
 from chat.events import Batch, StreamEvent
 from chat.request import ChatRequest, Json
 from dialects.base import OutboundDialect, Parser
-from dialects.framing import Frame
+from dialects.framing import Decoder, Frame
 from providers import http1
 from providers.bodies import MAX_BODY, bounded, drained, is_json, json_body
-from providers.connection import FaultKind
+from providers.connection import FaultKind, Through
 from providers.embeddings import EmbeddingRequest, Embeddings
 from providers.model_info import ModelInfo
+from providers.tap import Tap
 
 MAX_ERROR_BODY = 64 * 2**10
 CHECK_S = 3.0
@@ -129,7 +130,9 @@ class HttpProvider:
 
     # What the engine asks.
 
-    async def stream(self, request: ChatRequest, model: str) -> AsyncGenerator[Batch, None]:
+    async def stream(
+        self, request: ChatRequest, model: str, tap: Tap[Batch] | None = None
+    ) -> AsyncGenerator[Batch, None]:
         """Events in batches, one for each read. Raises UpstreamError."""
         body = self.adapt(self.dialect.build_request(request, model), request)
         async with self._opened(model, True, _packed(body)) as answer:
@@ -138,6 +141,8 @@ class HttpProvider:
                 return
             decoder = self.dialect.framing.decoder()
             parser = self.dialect.parser()
+            if tap is not None:
+                answer.lead(_parsing(answer, decoder, parser, tap))
             read = answer.read
             while not parser.done and (chunk := await read()):
                 batch, failure = _parsed(parser, decoder.feed(chunk))
@@ -163,7 +168,11 @@ class HttpProvider:
             return self.dialect.parse_response(await json_body(answer, self._one_shot_s))
 
     async def relay(
-        self, body: dict[str, Json], model: str, stream: bool
+        self,
+        body: dict[str, Json],
+        model: str,
+        stream: bool,
+        tap: Tap[Sequence[Frame]] | None = None,
     ) -> AsyncGenerator[Sequence[Frame], None]:
         """The upstream's own frames, untouched, a batch for each read. A body that is no stream
         comes as one frame. Raises UpstreamError."""
@@ -172,6 +181,8 @@ class HttpProvider:
                 yield (Frame(await bounded(answer, MAX_BODY, self._one_shot_s)),)
                 return
             decoder = self.dialect.framing.decoder()
+            if tap is not None:
+                answer.lead(_framing(decoder, tap))
             read = answer.read
             while chunk := await read():
                 frames = decoder.feed(chunk)
@@ -328,6 +339,39 @@ def _packed(body: dict[str, Json]) -> bytes:
     except orjson.JSONEncodeError:
         # Nested deeper than orjson writes, though it read it.
         raise BadRequest("The request is nested too deeply to be sent on.") from None
+
+
+def _framing(decoder: Decoder, tap: Tap[Sequence[Frame]]) -> Through:
+    feed, take = decoder.feed, tap.take
+
+    def through(chunk: bytes) -> bool:
+        if not tap.ready():
+            return False
+        frames = feed(chunk)
+        if frames:
+            take(frames)
+        return True
+
+    return through
+
+
+def _parsing(answer: http1.Answer, decoder: Decoder, parser: Parser, tap: Tap[Batch]) -> Through:
+    feed, take = decoder.feed, tap.take
+
+    def through(chunk: bytes) -> bool:
+        if not tap.ready():
+            return False
+        batch, failure = _parsed(parser, feed(chunk))
+        if batch:
+            take(batch)
+        if failure is not None:
+            raise failure
+        if parser.done:
+            # What follows is not read.
+            answer.enough()
+        return True
+
+    return through
 
 
 def _parsed(

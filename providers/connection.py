@@ -24,6 +24,11 @@ FaultKind = Literal[
 ]
 
 
+Through = Callable[[bytes], bool]
+"""Takes at once what came while a reader waits for it. False: he is to read it. What it raises
+is raised to him."""
+
+
 class Fault(Exception):
     """The transport failed. `kind` says how; the text holds nothing of the request."""
 
@@ -57,7 +62,7 @@ class Answer:
     """One answer. Whoever has it must call `let_go`, which gives the connection back when the
     answer was read to its end, and closes it when not."""
 
-    __slots__ = ("_connection", "_inflate", "read", "status")
+    __slots__ = ("_connection", "_inflate", "plain", "read", "status")
 
     read: Callable[[], Awaitable[bytes]]
     """What came since the last time, waiting for it; b"" at the end. Raises Fault."""
@@ -68,7 +73,8 @@ class Answer:
         coding = self.header(b"content-encoding")
         # Nothing between the connection and its reader: each call counts for each chunk.
         self.read = connection.read
-        if coding not in (b"", b"identity"):
+        self.plain = coding in (b"", b"identity")
+        if not self.plain:
             if coding not in (b"gzip", b"x-gzip", b"deflate"):
                 raise Fault("malformed")
             # We ask for identity; some answer packed all the same (PROTOCOLS F16).
@@ -97,6 +103,15 @@ class Answer:
     def ended(self) -> bool:
         """All of it was read."""
         return self._connection.complete and not self._connection.chunks
+
+    def lead(self, through: Through) -> None:
+        """Body bytes to `through` from now on, where nothing has to be unpacked."""
+        if self.plain:
+            self._connection.through = through
+
+    def enough(self) -> None:
+        """The reader who waits is told that this was the end."""
+        self._connection.enough()
 
     async def _inflated(self) -> bytes:
         while True:
@@ -140,6 +155,9 @@ class Connection(asyncio.Protocol):
         self._started = False
         self._keep = False
         self._fault: FaultKind | None = None
+        self._enough = False
+        self._raised: Exception | None = None
+        self.through: Through | None = None
         self.headers: list[tuple[bytes, bytes]] = []
         self.chunks: list[bytes] = []
         self._buffered = 0
@@ -157,7 +175,8 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         self._seen = 0
         self.complete = self._framed = self._started = self._keep = False
-        self._fault = None
+        self._fault = self._raised = self.through = None
+        self._enough = False
         self._busy = True
         self._idle_s = idle_s
         self._last = self._loop.time()
@@ -177,6 +196,9 @@ class Connection(asyncio.Protocol):
             if self.complete:
                 return b""
             await self._wait()
+            if self._enough:
+                self._enough = False
+                return b""
         chunks = self.chunks
         chunk = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self.chunks = []
@@ -190,11 +212,17 @@ class Connection(asyncio.Protocol):
         if not self._busy:
             return
         self._busy = False
+        # It holds the caller's connection.
+        self.through = None
         if self.complete and self._keep and self._transport is not None and not self.chunks:
             self._last = self._loop.time()
             self._pool.free(self)
         else:
             self.drop()
+
+    def enough(self) -> None:
+        self._enough = True
+        self._wake()
 
     def fresh(self) -> bool:
         return (
@@ -220,6 +248,8 @@ class Connection(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
+        if self._raised is not None:
+            raise self._raised
         # What arrived before the fault is read first.
         if self._fault is not None and not self.chunks and not self.complete:
             raise Fault(self._fault)
@@ -274,6 +304,22 @@ class Connection(asyncio.Protocol):
         if not self._started and self._seen > MAX_HEAD:
             self._failed("malformed")
             return
+        through, waiter = self.through, self._waiter
+        # The last bytes are left to the reader, who has to see the end in any case.
+        if through is not None and waiter is not None and not waiter.done() and not self.complete:
+            chunks = self.chunks
+            if chunks:
+                chunk = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                try:
+                    led = through(chunk)
+                except Exception as raised:
+                    self._raised = raised
+                    waiter.set_result(None)
+                    led = True
+                if led:
+                    chunks.clear()
+                    self._buffered = 0
+                    return
         if self._buffered > BUFFERED and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()

@@ -42,21 +42,20 @@ class AnthropicWatch(FrameWatch):
         self._finished = False
         self._done = False
 
-    def _look(self, frames: Sequence[Frame], passed: list[Frame]) -> None:
-        for frame in frames:
-            if self._done:
-                break
-            data, event = frame
-            if (
-                event == b"content_block_delta"
-                and data.endswith(b'"}}')
-                and not data.endswith(b'\\"}}')
-            ):
-                passed.append(frame)
-                continue
-            kept = self._told(frame)
-            if kept is not None:
-                passed.append(kept)
+    def _pass(self, frame: Frame, passed: list[Frame]) -> None:
+        if self._done:
+            return
+        data, event = frame
+        if (
+            event == b"content_block_delta"
+            and data.endswith(b'"}}')
+            and not data.endswith(b'\\"}}')
+        ):
+            passed.append(frame)
+            return
+        kept = self._told(frame)
+        if kept is not None:
+            passed.append(kept)
 
     def _end(self) -> Sequence[Frame]:
         if self._done:

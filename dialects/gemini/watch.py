@@ -27,10 +27,6 @@ class GeminiWatch(FrameWatch):
         self._told = orjson.dumps(model)
         self._finished = False
 
-    def _look(self, frames: Sequence[Frame], passed: list[Frame]) -> None:
-        for frame in frames:
-            self._pass(frame, passed)
-
     def _end(self) -> Sequence[Frame]:
         if not self._finished:
             raise cut()
@@ -51,7 +47,8 @@ class GeminiWatch(FrameWatch):
             # What comes where alt=sse was not asked.
             if not all(isinstance(chunk, dict) for chunk in value):
                 raise malformed("a frame that is no object")
-            self._look([Frame(rewritten(chunk)) for chunk in value], passed)
+            for chunk in value:
+                self._pass(Frame(rewritten(chunk)), passed)
             return
         if not isinstance(value, dict):
             raise malformed("a frame that is no object")

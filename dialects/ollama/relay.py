@@ -45,22 +45,21 @@ class OllamaWatch(FrameWatch):
         self._ours = b'{"model":' + ascii_json(model)
         self._done = False
 
-    def _look(self, frames: Sequence[Frame], passed: list[Frame]) -> None:
-        for frame in frames:
-            if self._done:
-                break
-            data = frame.data
-            # What ends so closes the line itself: a "done" of some argument would not be last.
-            if (
-                data.endswith(b'"done":false}')
-                and self._theirs
-                and data.startswith(self._theirs)
-                and b'"error"' not in data
-            ):
-                data = self._ours + data[len(self._theirs) :]
-            else:
-                data = self._parsed(data)
-            passed.append(Frame(data if data.isascii() else one_line(data)))
+    def _pass(self, frame: Frame, passed: list[Frame]) -> None:
+        if self._done:
+            return
+        data = frame.data
+        # What ends so closes the line itself: a "done" of some argument would not be last.
+        if (
+            data.endswith(b'"done":false}')
+            and self._theirs
+            and data.startswith(self._theirs)
+            and b'"error"' not in data
+        ):
+            data = self._ours + data[len(self._theirs) :]
+        else:
+            data = self._parsed(data)
+        passed.append(Frame(data if data.isascii() else one_line(data)))
 
     def _end(self) -> Sequence[Frame]:
         if not self._done:

@@ -66,11 +66,6 @@ class OpenAiWatch(FrameWatch):
         self._finished = False
         self._done = False
 
-    def _look(self, frames: Sequence[Frame], passed: list[Frame]) -> None:
-        for frame in frames:
-            if frame.data and not self._done:
-                self._pass(frame, passed)
-
     def _end(self) -> Sequence[Frame]:
         if not self._finished:
             raise cut()
@@ -78,6 +73,8 @@ class OpenAiWatch(FrameWatch):
 
     def _pass(self, frame: Frame, passed: list[Frame]) -> None:
         data, event = frame
+        if not data or self._done:
+            return
         try:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:
@@ -109,10 +106,14 @@ class OpenAiWatch(FrameWatch):
         if not isinstance(choices, list):
             return
         if choices:
-            self._choice(choices[0])
+            choice = choices[0]
+            # Most say neither: each call counts for each chunk.
+            if isinstance(choice, dict) and (choice.get("finish_reason") or "usage" in choice):
+                self._choice(choice)
         if chunk.get("model") != self._model:
             data = self._renamed(data)
-        data = one_line(data)
+        if not data.isascii() or b"\n" in data:
+            data = one_line(data)
         passed.append(frame if data is frame.data and not event else Frame(data))
 
     def _perhaps_error(
@@ -144,9 +145,7 @@ class OpenAiWatch(FrameWatch):
         if self._wanted and usage is not None:
             passed.append(Frame(rewritten({**chunk, "choices": [], "usage": usage})))
 
-    def _choice(self, choice: Json) -> None:
-        if not isinstance(choice, dict):
-            return
+    def _choice(self, choice: dict[str, Json]) -> None:
         reason = choice.get("finish_reason")
         if reason == "error" and not self._finished:
             raise error_in_band({"error": choice.get("error") or "The upstream failed."})

@@ -24,6 +24,7 @@ from chat.request import ChatRequest, Json
 from dialects.base import OutboundDialect
 from dialects.framing import Frame
 from gateway.engine.ports import Kept, Provider
+from providers.tap import Tap
 
 KINDS: dict[str, Any] = {
     kind.__name__: kind for kind in (Start, TextDelta, ReasoningDelta, ToolCallDelta, Usage, Finish)
@@ -46,7 +47,9 @@ class Taped:
     def dialect(self) -> OutboundDialect:
         return self._provider.dialect
 
-    async def stream(self, request: ChatRequest, model: str) -> AsyncGenerator[Batch, None]:
+    async def stream(
+        self, request: ChatRequest, model: str, tap: Tap[Batch] | None = None
+    ) -> AsyncGenerator[Batch, None]:
         self.events, self._size = [], 0
         batches = self._provider.stream(request, model)
         try:
@@ -63,7 +66,11 @@ class Taped:
         return batch
 
     def relay(
-        self, body: dict[str, Json], model: str, stream: bool
+        self,
+        body: dict[str, Json],
+        model: str,
+        stream: bool,
+        tap: Tap[Sequence[Frame]] | None = None,
     ) -> AsyncGenerator[Sequence[Frame], None]:
         return self._provider.relay(body, model, stream)
 
@@ -141,14 +148,20 @@ class Replayed:
     def dialect(self) -> Any:
         return Silent()
 
-    async def stream(self, request: ChatRequest, model: str) -> AsyncGenerator[Batch, None]:
+    async def stream(
+        self, request: ChatRequest, model: str, tap: Tap[Batch] | None = None
+    ) -> AsyncGenerator[Batch, None]:
         yield self._events
 
     async def whole(self, request: ChatRequest, model: str) -> Batch:
         return self._events
 
     def relay(
-        self, body: dict[str, Json], model: str, stream: bool
+        self,
+        body: dict[str, Json],
+        model: str,
+        stream: bool,
+        tap: Tap[Sequence[Frame]] | None = None,
     ) -> AsyncGenerator[Sequence[Frame], None]:
         raise NotImplementedError("a kept answer has no frames")
 

@@ -19,7 +19,7 @@ from dialects.base import Now, Renderer
 from gateway.engine import resume, structured
 from gateway.engine.attempt import Attempt
 from gateway.engine.attempts import Walker
-from gateway.engine.ports import Admission, AnswerCache, Asked, Kept, Recorder, Turns
+from gateway.engine.ports import Admission, AnswerCache, Asked, Kept, Recorder, Sink, Turns
 from gateway.engine.pressure import Pressure
 from gateway.engine.routing import Router, Target
 from gateway.engine.run import Quiet, Run
@@ -90,16 +90,18 @@ class Pipeline:
             return body
 
     async def stream(
-        self, asked: Asked, trace: Trace, quiet: Quiet | None = None
+        self, asked: Asked, trace: Trace, quiet: Quiet | None = None, sink: Sink | None = None
     ) -> AsyncGenerator[bytes, None]:
         """Frames in the caller's own dialect, ready to be written.
 
         Raises GatewayError only before the first bytes, those given to `quiet` included; a later
         failure is written in-band. Closing the generator at any point cancels the upstream and
         settles as cancelled. A caller who takes nothing for `write_s` is cancelled at his yield.
+        What `sink` is ready for goes there and is not yielded.
         """
         with Run(self, asked, trace) as run:
             run.watched(quiet)
+            run.sink = sink
             try:
                 first = await self._committed(run, self._opened)
                 assert run.committed is not None
@@ -319,7 +321,7 @@ class Pipeline:
             # What passes through untouched is not heard.
             provider = attempt.heard = run.slot.taped(provider)
         elif not run.resumes and relays(asked, provider, model):
-            return relayed(asked, provider, model, attempt)
+            return relayed(asked, provider, model, attempt, run.sink)
         request = asked.request
         if request.response_format is not None and not provider.dialect.enforces(request, model):
             return structured.stream(
@@ -327,7 +329,9 @@ class Pipeline:
             )
         if run.resumes:
             attempt.story = Story()
-        return translated(asked, provider, model, renderer, run.closing, attempt, attempt.story)
+        return translated(
+            asked, provider, model, renderer, run.closing, attempt, attempt.story, run.sink
+        )
 
     async def _whole(self, run: Run, attempt: Attempt) -> bytes:
         asked, provider, model = run.asked, attempt.target.provider, attempt.target.model

@@ -13,6 +13,7 @@ from chat.trace import Trace
 from dialects.base import InboundDialect, OutboundDialect
 from dialects.framing import Frame
 from providers.model_info import Abilities
+from providers.tap import Tap
 
 if TYPE_CHECKING:
     from gateway.engine.attempt import Attempt
@@ -99,6 +100,19 @@ class Turns(Protocol):
         ...
 
 
+class Sink(Protocol):
+    """The caller's end of a stream, for what need not wait."""
+
+    def ready(self) -> bool:
+        """A piece may be written now: the answer was begun, he keeps up, and nothing else is on
+        its way to him."""
+        ...
+
+    def put(self, piece: bytes) -> None:
+        """Writes it. Only when `ready`."""
+        ...
+
+
 class Provider(Protocol):
     """Someone we can ask."""
 
@@ -107,8 +121,11 @@ class Provider(Protocol):
     @property
     def dialect(self) -> OutboundDialect: ...
 
-    def stream(self, request: ChatRequest, model: str) -> AsyncGenerator[Batch, None]:
-        """Events as they come. Raises UpstreamError."""
+    def stream(
+        self, request: ChatRequest, model: str, tap: Tap[Batch] | None = None
+    ) -> AsyncGenerator[Batch, None]:
+        """Events as they come. Raises UpstreamError. `tap`, where it is used at all, has those
+        that are then not yielded."""
         ...
 
     async def whole(self, request: ChatRequest, model: str) -> Batch:
@@ -116,7 +133,11 @@ class Provider(Protocol):
         ...
 
     def relay(
-        self, body: dict[str, Json], model: str, stream: bool
+        self,
+        body: dict[str, Json],
+        model: str,
+        stream: bool,
+        tap: Tap[Sequence[Frame]] | None = None,
     ) -> AsyncGenerator[Sequence[Frame], None]: ...
 
     async def relay_whole(self, body: dict[str, Json], model: str) -> dict[str, Json]:

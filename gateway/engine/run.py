@@ -12,7 +12,7 @@ from chat.events import UNCOUNTED
 from chat.trace import Trace
 from dialects.base import Renderer
 from gateway.engine.attempt import Attempt
-from gateway.engine.ports import Asked, Leave, Settlement, Slot, Turns
+from gateway.engine.ports import Asked, Leave, Settlement, Sink, Slot, Turns
 from gateway.engine.queued import notice
 from gateway.engine.routing import Plan
 from gateway.engine.story import added
@@ -49,6 +49,7 @@ class Run:
         "quiet",
         "resumes",
         "seen_then",
+        "sink",
         "slot",
         "task",
         "told",
@@ -81,6 +82,7 @@ class Run:
         self.failure: GatewayError | None = None
         self.task = asyncio.current_task()
         self.quiet: Quiet | None = None
+        self.sink: Sink | None = None
         self.opener: Renderer | None = None
         """Who speaks before anybody was asked."""
         self.told = False

@@ -7,7 +7,7 @@ each read of the upstream; a stream that ends without its finish is raised as cu
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 from chat.errors import Broken, UpstreamError
 from chat.events import UNCOUNTED, Batch, Finish, Start, Usage
@@ -17,8 +17,11 @@ from chat.trace import Trace
 from dialects.base import InboundDialect, Now, OutboundDialect, Parser, RelayDialect, Renderer
 from dialects.framing import Frame
 from gateway.engine import structured
-from gateway.engine.ports import Asked, Progress, Provider
+from gateway.engine.ports import Asked, Progress, Provider, Sink
 from gateway.engine.story import Story
+from providers.tap import Tap
+
+T = TypeVar("T")
 
 PING = b"ping"
 OPENINGS = (PING, b"message_start", b"content_block_start", b"error")
@@ -47,38 +50,44 @@ def _can_relay(dialect: InboundDialect | OutboundDialect) -> TypeGuard[RelayDial
 
 
 async def relayed(
-    asked: Asked, provider: Provider, model: str, progress: Progress
+    asked: Asked, provider: Provider, model: str, progress: Progress, sink: Sink | None = None
 ) -> AsyncGenerator[bytes, None]:
     """The upstream's own frames; usage that nobody asked for is hidden, the model renamed.
 
     Frames that only open an answer wait for the first one that says something: a role that comes
-    at once is no first token.
+    at once is no first token. What comes behind that goes to `sink` while it is ready for it, and
+    is yielded otherwise.
     """
     dialect = provider.dialect
     assert _can_relay(dialect)
     watch = dialect.watch(asked.body, told(asked, model))
     encode = asked.dialect.framing.encode
-    batches = provider.relay(dialect.relay_body(asked.body, model), model, True)
+
+    def passing(frames: Sequence[Frame]) -> bytes:
+        passed = watch.feed(frames)
+        progress.usage = watch.usage
+        if frames[0].event != PING or len(frames) > 1:
+            progress.seen += 1
+        if len(passed) == 1:
+            return encode(passed[0])
+        return b"".join([encode(frame) for frame in passed])
+
+    tap = _tap(passing, sink)
+    batches = provider.relay(dialect.relay_body(asked.body, model), model, True, tap)
     opening: Parser | None = dialect.parser()
     held = b""
     try:
         async for frames in batches:
-            passed = watch.feed(frames)
-            progress.usage = watch.usage
-            if frames[0].event != PING or len(frames) > 1:
-                progress.seen += 1
-            if not passed:
+            piece = passing(frames)
+            if not piece:
                 continue
-            piece = (
-                encode(passed[0])
-                if len(passed) == 1
-                else b"".join([encode(frame) for frame in passed])
-            )
             if opening is not None:
                 held += piece
                 if not _says(opening, frames):
                     continue
                 piece, opening = held, None
+                if tap is not None and sink is not None:
+                    tap.ready = sink.ready
             yield piece
     finally:
         await batches.aclose()
@@ -89,6 +98,20 @@ async def relayed(
         rest = held + rest
     if rest:
         yield rest
+
+
+def _tap(piece_of: Callable[[T], bytes], sink: Sink | None) -> Tap[T] | None:
+    """What writes to `sink` at once; its owner makes it ready."""
+    if sink is None:
+        return None
+    put = sink.put
+
+    def take(item: T) -> None:
+        piece = piece_of(item)
+        if piece:
+            put(piece)
+
+    return Tap(take)
 
 
 def _says(parser: Parser, frames: Sequence[Frame]) -> bool:
@@ -140,27 +163,35 @@ async def translated(
     closing: Callable[[], Trace],
     progress: Progress,
     story: Story | None = None,
+    sink: Sink | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Events -> the caller's frames. `closing` gives the trace for the last ones. Frames that
-    only open an answer wait for the first one that says something. `story` keeps what was told."""
+    only open an answer wait for the first one that says something; what comes behind it goes to
+    `sink` while it is ready for it. `story` keeps what was told."""
     usage = UNCOUNTED
     finished = False
+
+    def written(batch: Batch) -> bytes:
+        nonlocal usage, finished
+        progress.seen += 1
+        for event in batch:
+            # Most events are neither; a comparison of types is the cheapest way to say so.
+            if type(event) is Usage:
+                usage = usage.merged(event)
+                progress.usage = usage
+            elif type(event) is Finish:
+                finished = True
+        if story is not None:
+            story.add(batch)
+        return renderer.feed(batch)
+
     opening = True
     held = b""
-    batches = provider.stream(asked.request, model)
+    tap = _tap(written, sink)
+    batches = provider.stream(asked.request, model, tap)
     try:
         async for batch in batches:
-            progress.seen += 1
-            for event in batch:
-                # Most events are neither; a comparison of types is the cheapest way to say so.
-                if type(event) is Usage:
-                    usage = usage.merged(event)
-                    progress.usage = usage
-                elif type(event) is Finish:
-                    finished = True
-            if story is not None:
-                story.add(batch)
-            piece = renderer.feed(batch)
+            piece = written(batch)
             if opening:
                 held += piece
                 for event in batch:
@@ -170,6 +201,8 @@ async def translated(
                     continue
                 opening = False
                 piece = held
+                if tap is not None and sink is not None:
+                    tap.ready = sink.ready
             if piece:
                 yield piece
     finally:

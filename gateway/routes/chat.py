@@ -118,7 +118,7 @@ async def answered(
 
     out = Outgoing(request, headers, write_s, before)
     try:
-        async with aclosing(pipeline.stream(asked, trace, out.quiet)) as pieces:
+        async with aclosing(pipeline.stream(asked, trace, out.quiet, out)) as pieces:
             first = await anext(pieces)
             response = await out.open()
             write = out.write

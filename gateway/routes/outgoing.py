@@ -87,6 +87,21 @@ class Outgoing:
         if protocol._paused:
             await protocol._drain_helper()
 
+    def ready(self) -> bool:
+        """The pipeline's Sink: a chunk can be written without waiting."""
+        protocol = self._protocol
+        if not self._in_chunks or protocol._paused:
+            return False
+        if self._saying is not None and not self._saying.done():
+            return False
+        transport = protocol.transport
+        return transport is not None and not transport.is_closing()
+
+    def put(self, piece: bytes) -> None:
+        transport = self._protocol.transport
+        assert transport is not None
+        transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+
     def give_up(self) -> None:
         """The caller left, or reads nothing: what waits for him must not stay in memory."""
         if self._saying is not None:
