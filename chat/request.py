@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar, dataclass_transform
 
 Json: TypeAlias = Any
 """A value of JSON: dict, list, str, int, float, bool or None."""
@@ -16,15 +16,24 @@ Json: TypeAlias = Any
 Role = Literal["system", "user", "assistant", "tool"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def value(cls: type[T]) -> type[T]:
+    """Frozen, which the type checker sees to: at run time it costs a call for each field of each
+    one that is made, four times the rest of it."""
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+@value
 class Text:
     text: str
     opaque: Mapping[str, Json] | None = None
     """For example Anthropic's cache_control."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Image:
     """Base64 `data` with its `media_type`, or a `url` that only the upstream may fetch."""
 
@@ -35,7 +44,7 @@ class Image:
     opaque: Mapping[str, Json] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class File:
     """A document or a sound: base64 `data`, or a `url`/id that only the upstream knows."""
 
@@ -47,7 +56,7 @@ class File:
     opaque: Mapping[str, Json] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reasoning:
     """What the model thought. `signature` proves it to the vendor that made it, `redacted` is a
     whole thought that only that vendor can read.
@@ -63,7 +72,7 @@ class Reasoning:
     vendor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ToolCall:
     id: str
     name: str
@@ -73,7 +82,7 @@ class ToolCall:
     """Gemini's thoughtSignature of this call."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ToolResult:
     call_id: str
     parts: tuple[Text | Image, ...]
@@ -89,7 +98,7 @@ class ToolResult:
 Part: TypeAlias = Text | Image | File | Reasoning | ToolCall | ToolResult
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     role: Role
     parts: tuple[Part, ...]
@@ -103,7 +112,7 @@ class Message:
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tool:
     name: str
     description: str | None = None
@@ -113,7 +122,7 @@ class Tool:
     opaque: Mapping[str, Json] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ToolChoice:
     """`auto`, `none`, `required` (any one), or `named` (one of `names`)."""
 
@@ -121,7 +130,7 @@ class ToolChoice:
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sampling:
     """None means that the caller did not say. Absent is not zero."""
 
@@ -136,7 +145,7 @@ class Sampling:
     frequency_penalty: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResponseFormat:
     kind: Literal["text", "json_object", "json_schema"]
     name: str | None = None
@@ -147,7 +156,7 @@ class ResponseFormat:
     """The schema's place in the caller's body, for errors."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChatRequest:
     model: str
     """What the caller wrote: a target, an alias, a bare name or "auto"."""

@@ -132,6 +132,11 @@ class RelayDialect(InboundDialect, OutboundDialect, Protocol):
         """The caller's own body with the upstream's model name, asking for usage."""
         ...
 
+    def usage_in(self, body: Json) -> tuple[Usage, bool]:
+        """Of a relayed whole answer, and whether it finished. Raises UpstreamError when it
+        carries an error or is no answer."""
+        ...
+
     def watch(self, body: dict[str, Json], model: str) -> Watch:
         """`body` is the caller's; `model` is the name that he is told."""
         ...

@@ -6,8 +6,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from chat.errors import UpstreamError
-from chat.events import UNCOUNTED
+from chat.events import UNCOUNTED, Finish, StreamEvent, Usage
 from dialects.framing import Frame
+
+
+def usage_among(events: Sequence[StreamEvent]) -> tuple[Usage, bool]:
+    """Of a whole answer's events, and whether one of them is its finish."""
+    usage, finished = UNCOUNTED, False
+    for event in events:
+        if type(event) is Usage:
+            usage = usage.merged(event)
+        elif type(event) is Finish:
+            finished = True
+    return usage, finished
 
 
 class FrameWatch(ABC):

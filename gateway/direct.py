@@ -20,7 +20,7 @@ from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter, _serialize_headers
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
@@ -158,6 +158,10 @@ class Direct(RequestHandler):
         writer = StreamWriter(self, loop)
         request = self._request_factory(message, payload, self, writer, task)
         assert isinstance(request, web.Request)
+        if not self._reading_paused and payload is not EMPTY_PAYLOAD:
+            # All of it is here; by the stream's own way it is eight calls to it.
+            buffer = payload._buffer
+            request._read_bytes = buffer[0] if len(buffer) == 1 else b"".join(buffer)
         handle, request._match_info = door
         lost = True
         try:

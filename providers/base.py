@@ -76,10 +76,10 @@ class HttpProvider:
         self.row = row
         self.name = row.name
         self.dialect = dialect
-        self._client = client
+        self.client = client
         self._base = row.base_url.rstrip("/")
         self._urls: dict[tuple[str, bool], http1.Address] = {}
-        self._head = _lines(
+        self.head = _lines(
             {
                 "Content-Type": "application/json",
                 "Accept": "application/json, text/event-stream, application/x-ndjson",
@@ -242,17 +242,6 @@ class HttpProvider:
         limit = self._idle_s if stream else self._one_shot_s
         return Opened(self, "POST", where, body, limit, more)
 
-    async def ask(
-        self,
-        method: Literal["GET", "POST"],
-        where: http1.Address,
-        body: bytes,
-        idle_s: float,
-        more: bytes,
-    ) -> http1.Answer:
-        """With our headers and key. Raises http1.Fault."""
-        return await self._client.ask(method, where, self._head + more, body, idle_s=idle_s)
-
     def scrub(self, error: UpstreamError) -> None:
         """Takes our key out of what the upstream said: some repeat it."""
         key = self.row.key
@@ -304,8 +293,9 @@ class Opened:
     async def __aenter__(self) -> http1.Answer:
         provider = self._provider
         try:
-            answer = await provider.ask(
-                self._method, self._where, self._body, self._idle_s, self._more
+            headers = provider.head + self._more
+            answer = await provider.client.ask(
+                self._method, self._where, headers, self._body, idle_s=self._idle_s
             )
             self._answer = answer
             if answer.status != 200:
@@ -324,7 +314,8 @@ class Opened:
         fault: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._let_go()
+        if self._answer is not None:
+            self._answer.let_go()
         if isinstance(fault, http1.Fault):
             raise _named(fault, self._provider.name) from None
 

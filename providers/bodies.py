@@ -52,7 +52,9 @@ async def bounded(answer: http1.Answer, limit: int, seconds: float, *, cut: bool
 
 
 async def json_body(answer: http1.Answer, seconds: float) -> Json:
-    body = await bounded(answer, MAX_BODY, seconds)
+    body = answer.whole(MAX_BODY)
+    if body is None:
+        body = await bounded(answer, MAX_BODY, seconds)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

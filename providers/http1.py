@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -68,7 +68,7 @@ class Client:
         """Origins that may only stand for public addresses, or those beside them (see guard.py).
         Looked at with each connection, which goes to the address that was looked at."""
 
-    async def ask(
+    def ask(
         self,
         method: Literal["GET", "POST"],
         where: Address,
@@ -76,7 +76,7 @@ class Client:
         body: bytes = b"",
         *,
         idle_s: float,
-    ) -> Answer:
+    ) -> Awaitable[Answer]:
         """The answer, when its headers are there. `headers` are whole lines with CRLF, without
         Host and Content-Length. Raises Fault. Cancelling closes the connection."""
         if self.carry is not None:
@@ -91,8 +91,10 @@ class Client:
             head += b"Content-Length: %d\r\n\r\n" % len(body)
         else:
             head += b"\r\n"
-        connection = self._taken(where.origin) or await self._connected(where.origin)
-        return await connection.ask(head + body, idle_s)
+        connection = self._taken(where.origin)
+        if connection is not None:
+            return connection.ask(head + body, idle_s)
+        return self._asked(where.origin, head + body, idle_s)
 
     async def close(self) -> None:
         """Closes every connection, also those in use."""
@@ -111,6 +113,10 @@ class Client:
                 return connection
             connection.drop()
         return None
+
+    async def _asked(self, origin: Origin, request: bytes, idle_s: float) -> Answer:
+        connection = await self._connected(origin)
+        return await connection.ask(request, idle_s)
 
     async def _connected(self, origin: Origin) -> Connection:
         loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from chat.errors import GatewayError, UpstreamError
-from chat.events import StreamEvent
+from chat.events import StreamEvent, Usage
 from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json
 from chat.trace import Trace
@@ -19,6 +19,7 @@ from dialects.anthropic.stream import AnthropicParser, parse_response
 from dialects.anthropic.words import NAME
 from dialects.base import Now
 from dialects.framing import SSE, Sse
+from dialects.watching import usage_among
 
 __all__ = ["AnthropicDialect"]
 
@@ -50,6 +51,9 @@ class AnthropicDialect:
 
     def relay_body(self, body: dict[str, Json], model: str) -> dict[str, Json]:
         return relay_body(body, model, self._default_max_tokens)
+
+    def usage_in(self, body: Json) -> tuple[Usage, bool]:
+        return usage_among(self.parse_response(body))
 
     def watch(self, body: dict[str, Json], model: str) -> AnthropicWatch:
         return AnthropicWatch(body, model)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from chat.errors import GatewayError, UpstreamError
-from chat.events import StreamEvent
+from chat.events import StreamEvent, Usage
 from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json
 from chat.trace import Trace
@@ -22,6 +22,7 @@ from dialects.gemini.signatures import with_signed_calls
 from dialects.gemini.stream import GeminiParser, parse_whole
 from dialects.gemini.thinking import signs_calls
 from dialects.gemini.watch import GeminiWatch
+from dialects.watching import usage_among
 
 
 class GeminiDialect:
@@ -71,6 +72,9 @@ class GeminiDialect:
         if signs_calls(model) and "contents" in sent:
             sent["contents"] = with_signed_calls(sent["contents"])
         return sent
+
+    def usage_in(self, body: Json) -> tuple[Usage, bool]:
+        return usage_among(self.parse_response(body))
 
     def watch(self, body: dict[str, Json], model: str) -> GeminiWatch:
         return GeminiWatch(model)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from chat.errors import GatewayError, UpstreamError
-from chat.events import StreamEvent
+from chat.events import StreamEvent, Usage
 from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json
 from chat.trace import Trace
@@ -20,6 +20,7 @@ from dialects.ollama.loading import load_reply
 from dialects.ollama.relay import OllamaWatch, relay_body
 from dialects.ollama.request import build_request
 from dialects.ollama.stream import OllamaParser, parse_response
+from dialects.watching import usage_among
 
 __all__ = ["OllamaDialect", "OllamaGenerateDialect", "load_reply"]
 
@@ -74,6 +75,9 @@ class OllamaDialect:
 
     def relay_body(self, body: dict[str, Json], model: str) -> dict[str, Json]:
         return relay_body(body, model, self._sizes)
+
+    def usage_in(self, body: Json) -> tuple[Usage, bool]:
+        return usage_among(self.parse_response(body))
 
     def watch(self, body: dict[str, Json], model: str) -> OllamaWatch:
         return OllamaWatch(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from chat.errors import Broken, GatewayError, UpstreamError
-from chat.events import StreamEvent
+from chat.events import StreamEvent, Usage
 from chat.fold import ChatResponse
 from chat.request import ChatRequest, Json
 from chat.trace import Trace
@@ -17,7 +17,8 @@ from dialects.openai.errors import carries_error, error_in_band, http_error, ren
 from dialects.openai.quirks import OpenAiQuirks
 from dialects.openai.relay import OpenAiWatch, relay_body
 from dialects.openai.respond import OpenAiRenderer, render_response
-from dialects.openai.stream import OpenAiParser, as_delta
+from dialects.openai.stream import OpenAiParser, as_delta, usage_of
+from dialects.watching import usage_among
 
 __all__ = ["OpenAiDialect", "OpenAiQuirks"]
 
@@ -60,6 +61,22 @@ class OpenAiDialect:
 
     def relay_body(self, body: dict[str, Json], model: str) -> dict[str, Json]:
         return relay_body(body, model, self._quirks)
+
+    def usage_in(self, body: Json) -> tuple[Usage, bool]:
+        if type(body) is dict and "error" not in body:
+            choices = body.get("choices")
+            choice = choices[0] if type(choices) is list and choices else None
+            # The usual answer: for what says so little no events are made.
+            if (
+                type(choice) is dict
+                and choice.get("index") == 0
+                and choice.get("finish_reason") == "stop"
+                and "usage" not in choice
+                and type(message := choice.get("message")) is dict
+                and "tool_calls" not in message
+            ):
+                return usage_of(body), True
+        return usage_among(self.parse_response(body))
 
     def watch(self, body: dict[str, Json], model: str) -> OpenAiWatch:
         options = body.get("stream_options")

@@ -32,36 +32,51 @@ _WISHES = frozenset(
 )
 _NO_WISHES = Sampling()
 """Most callers have none: one look instead of eleven calls."""
-_KNOWN = _WISHES | {
-    "model",
-    "messages",
-    "stream",
-    "stream_options",
-    "n",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "response_format",
-    "reasoning_effort",
-    "user",
-    "functions",
-    "function_call",
-}
+_SELDOM = frozenset(
+    {
+        "n",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "reasoning_effort",
+        "user",
+        "functions",
+        "function_call",
+    }
+)
+_KNOWN = _WISHES | _SELDOM | {"model", "messages", "stream", "stream_options"}
 
 
 def parse_request(body: Json) -> ChatRequest:
-    body = reading.body_object(body)
-    model = reading.filled_text(body, "model")
+    if not isinstance(body, dict):
+        body = reading.body_object(body)
+    model = body.get("model")
+    if not isinstance(model, str) or not model.strip():
+        model = reading.filled_text(body, "model")
     messages = _messages(body)
+    stream, wanted = body.get("stream", False), False
+    if stream is not True and stream is not False:
+        stream = reading.flag(body, "stream") or False
+    if "stream_options" in body:
+        options = reading.optional_object(body, "stream_options") or {}
+        wanted = reading.flag(options, "include_usage", "stream_options.") or False
+    if _SELDOM.isdisjoint(body):
+        # Nearly all questions: what is not there need not be read.
+        return ChatRequest(
+            model=model,
+            messages=messages,
+            stream=stream,
+            sampling=_NO_WISHES if _WISHES.isdisjoint(body) else _sampling(body),
+            include_usage=wanted or not stream,
+            extra={} if body.keys() <= _KNOWN else _extra(body),
+        )
     for retired in ("functions", "function_call"):
         if body.get(retired):
             bad(retired, "is the retired form; use tools and tool_choice.")
     count = reading.integer(body, "n", low=1)
     if count is not None and count > 1:
         bad("n", f"must be 1, not {count}: one request has one answer here.")
-    stream = reading.flag(body, "stream") or False
-    options = reading.optional_object(body, "stream_options") or {}
-    wanted = reading.flag(options, "include_usage", "stream_options.") or False
     tools, choice = read_choice(body, _tools(body), wraps=True)
     return ChatRequest(
         model=model,
@@ -129,5 +144,7 @@ def _tool(path: str, item: Mapping[str, Json]) -> Tool:
 
 
 def _extra(body: Mapping[str, Json]) -> Mapping[str, Json]:
+    if body.keys() <= _KNOWN:
+        return {}
     fields = {field: value for field, value in body.items() if field not in _KNOWN}
-    return {"dialect": "openai", "fields": fields} if fields else {}
+    return {"dialect": "openai", "fields": fields}

@@ -32,8 +32,10 @@ def read_messages(items: Sequence[tuple[str, dict[str, Json]]]) -> tuple[Message
 
 def _message(path: str, item: Mapping[str, Json], calls: dict[str, str]) -> Message:
     """`calls`: name by id of the tool calls made so far; an assistant's message adds to them."""
-    role = reading.text(item, "role", path)
-    name = reading.optional_text(item, "name", path)
+    role = item.get("role")
+    if not isinstance(role, str):
+        role = reading.text(item, "role", path)
+    name = reading.optional_text(item, "name", path) if "name" in item else None
     if role == "system" or role == "developer":
         return Message("system", _texts(item, path), name)
     if role == "user":

@@ -23,7 +23,6 @@ from dialects.upstream_errors import cut
 from dialects.watching import FrameWatch
 
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
-_TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 
 
 def relay_body(body: Mapping[str, Json], model: str, quirks: OpenAiQuirks) -> dict[str, Json]:
@@ -37,14 +36,19 @@ def relay_body(body: Mapping[str, Json], model: str, quirks: OpenAiQuirks) -> di
         }
     elif "stream_options" in sent:
         del sent["stream_options"]
-    limits = [sent.pop(field, None) for field in _TOKEN_FIELDS]
-    limit = limits[0] if limits[1] is None else limits[1]
-    if limit is not None:
-        sent[quirks.max_tokens_field] = limit
+    if "max_tokens" in sent or "max_completion_tokens" in sent:
+        older, limit = sent.pop("max_tokens", None), sent.pop("max_completion_tokens", None)
+        if limit is None:
+            limit = older
+        if limit is not None:
+            sent[quirks.max_tokens_field] = limit
     if not quirks.reasoning_effort:
         sent.pop("reasoning_effort", None)
     if not quirks.developer_role:
-        sent["messages"] = [_with_system(message) for message in body["messages"]]
+        for message in body["messages"]:
+            if isinstance(message, dict) and message.get("role") == "developer":
+                sent["messages"] = [_with_system(each) for each in body["messages"]]
+                break
     return sent
 
 

@@ -162,7 +162,8 @@ class Pipeline:
         self._measure(asked)
         if self._admission is not None:
             grant = self._admission.admit(asked, run.trace)
-            asked.grant = await grant if isinstance(grant, Awaitable) else grant
+            if grant is not None:
+                asked.grant = await grant if isinstance(grant, Awaitable) else grant
         if self._answers is not None:
             run.slot = self._answers.look(asked, run.trace)
             if run.slot is not None and (kept := await run.slot.found()) is not None:

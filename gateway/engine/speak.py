@@ -137,18 +137,12 @@ async def relayed_whole(
     dialect = provider.dialect
     assert _can_relay(dialect)
     body = await provider.relay_whole(dialect.relay_body(asked.body, model), model)
-    events = dialect.parse_response(body)
-    finished = False
-    for event in events:
-        if type(event) is Usage:
-            progress.usage = progress.usage.merged(event)
-        elif type(event) is Finish:
-            finished = True
+    progress.usage, finished = dialect.usage_in(body)
     if not finished:
         raise Broken("The upstream's answer ended before it was finished.", code="cut")
     form = structured.wanted(asked.request)
     if form is not None:
-        structured.check_relayed(fold(events), form, trace)
+        structured.check_relayed(fold(dialect.parse_response(body)), form, trace)
     for field in ("model", "modelVersion"):
         if field in body:
             body[field] = told(asked, model)

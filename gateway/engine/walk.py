@@ -19,6 +19,7 @@ from chat.errors import (
     Timeout,
     UpstreamError,
 )
+from chat.events import UNCOUNTED
 from chat.trace import Step, Trace
 from gateway.engine.attempt import Attempt
 from gateway.engine.names import Target
@@ -120,7 +121,7 @@ class Walk(Generic[T]):
         for turn in range(walker.settings.per_target):
             if turn and not await self._waited(turn, last):
                 return None
-            if not await self._afforded(target):
+            if self._attempts and not await self._afforded(target):
                 return None
             # Asked again before each attempt: others may have opened the breaker meanwhile.
             probe = await walker.enter(target, early=self._early)
@@ -129,7 +130,7 @@ class Walk(Generic[T]):
             trace.target = target.name
             trace.provider = target.provider.name
             trace.model = target.model
-            attempt = Attempt(target, self.now, probe, hedge)
+            attempt = Attempt(target, self.now, probe, hedge, usage=UNCOUNTED)
             self._attempts.append(attempt)
             if trace.watch is not None:
                 trace.tell("asking", target=target.name, attempt=len(self._attempts))
@@ -160,7 +161,7 @@ class Walk(Generic[T]):
     async def _afforded(self, target: Target) -> bool:
         """One that the caller cannot pay for is not made: what failed before is told, or the
         other leg goes on."""
-        if not self._attempts or self.afford is None:
+        if self.afford is None:
             return True
         try:
             setting = self.afford(self._attempts)

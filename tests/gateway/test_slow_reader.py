@@ -77,7 +77,7 @@ async def test_a_caller_who_does_not_read_holds_a_bounded_buffer() -> None:
                     seen = up.sent
                     await asyncio.sleep(0.3)
             assert seen < SENT_AT_MOST
-            held = sum(connection._buffered for connection in gateway.services.client._open)
+            held = sum(connection.buffered for connection in gateway.services.client._open)
             assert held <= 2 * BUFFERED
         finally:
             caller.close()
