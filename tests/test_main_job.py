@@ -48,7 +48,7 @@ class System:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def system() -> AsyncGenerator[System, None]:
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[System, None]:
     ports = free_ports(3)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -64,6 +64,8 @@ async def system() -> AsyncGenerator[System, None]:
             "LOCAL_PORT": str(ports[2]),
             "LOCAL_THREADS": "1",
             "OLLAMA_BASE_URL": "http://127.0.0.1:1",
+            # Whoever runs the tests may have rows of his own in the checkout's.
+            "DATABASE_URL": f"sqlite:///{tmp_path_factory.mktemp('main_job') / 'pointsman.db'}",
         },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
