@@ -111,7 +111,8 @@ class CompleteRenderer:
 
     def feed(self, events: Batch) -> bytes:
         frames: list[bytes] = []
-        stamp = self._stamp()
+        # A second's stamp is made once: mostly it is another chunk's.
+        stamp = self._tail if int(self._now()) == self._second else self._stamp()
         for event in events:
             if type(event) is TextDelta or type(event) is RefusalDelta:
                 if event.text:
