@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 
 from chat.errors import Broken, GatewayError, TooLarge, UpstreamError
 from chat.request import Text, ToolResult
@@ -181,13 +182,13 @@ class Pipeline:
         waited = 0.0 if self._turns is None else await run.take_turn(self._turns)
         run.committed, first = await self.walker.commit(
             plan,
-            lambda attempt: ask(run, attempt),
+            partial(ask, run),
             run.trace,
             run.attempts,
             stream=asked.request.stream,
             # The limits of attempts do not run while he waits for his turn.
             began=run.began + waited,
-            afford=run.affords(),
+            afford=None if asked.grant is None else run.affords(),
         )
         if waited and run.trace.first_token_ms is not None:
             run.trace.first_token_ms += waited * 1000

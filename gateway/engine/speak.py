@@ -7,7 +7,7 @@ each read of the upstream; a stream that ends without its finish is raised as cu
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar, cast
 
 from chat.errors import Broken, UpstreamError
 from chat.events import UNCOUNTED, Batch, Finish, Start, Usage
@@ -134,8 +134,7 @@ async def relayed_whole(
     asked: Asked, provider: Provider, model: str, progress: Progress, trace: Trace
 ) -> Json:
     """The upstream's own body, looked through for errors and usage, with the model renamed."""
-    dialect = provider.dialect
-    assert _can_relay(dialect)
+    dialect = cast(RelayDialect, provider.dialect)
     body = await provider.relay_whole(dialect.relay_body(asked.body, model), model)
     progress.usage, finished = dialect.usage_in(body)
     if not finished:
