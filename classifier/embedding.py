@@ -41,27 +41,40 @@ class Embedding:
 
     tokenizer: Tokenizer
     table: NDArray[np.float32]
-    known: dict[str, list[int]] = field(default_factory=dict, compare=False, repr=False)
+    known: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     def tokens(self, text: str) -> NDArray[np.int64]:
         """Token ids of a text, without special tokens; shape (n,), n may be 0.
 
         No token of this vocabulary reaches over a single space, so a text has the tokens of its
-        words, and those of common words are remembered. A test holds both ways equal, for texts
-        without a space at either end.
+        words, and those of common words are remembered, as the bytes of the array that they are a
+        part of. A test holds both ways equal, for texts without a space at either end.
         """
-        known, ids = self.known, list[int]()
         if "<" in text and any(name in text for name in SPECIAL):
-            whole = self.tokenizer.encode(text, add_special_tokens=False).ids
-            return np.array(whole, dtype=np.int64)
-        for word in text.split(" ") if "  " not in text else _SPACE.split(text):
-            found = known.get(word)
-            if found is None:
-                found = self.tokenizer.encode(word, add_special_tokens=False).ids
-                if len(word) <= LONGEST_WORD and len(known) < MOST_WORDS:
-                    known[word] = found
-            ids += found
-        return np.array(ids, dtype=np.int64)
+            return np.frombuffer(self._encoded(text), dtype=np.int64)
+        words = text.split(" ") if "  " not in text else _SPACE.split(text)
+        try:
+            found = b"".join(map(self.known.__getitem__, words))
+        except KeyError:
+            found = b"".join(map(self._of_word, words))
+        return np.frombuffer(found, dtype=np.int64)
+
+    def _of_word(self, word: str) -> bytes:
+        """The tokens of a word, remembered unless it is long."""
+        found = self.known.get(word)
+        if found is None:
+            found = self._encoded(word)
+            if len(word) <= LONGEST_WORD:
+                if len(self.known) >= MOST_WORDS:
+                    # Most of so many came once and never again; what is common is soon back. A
+                    # memory that stayed full of them would make each prompt twice as dear.
+                    self.known.clear()
+                self.known[word] = found
+        return found
+
+    def _encoded(self, text: str) -> bytes:
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return np.array(ids, dtype=np.int64).tobytes()
 
 
 def files() -> tuple[Path, Path]:

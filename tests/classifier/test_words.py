@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from classifier import features, labels
+from classifier import embedding, features, labels
 from classifier.embedding import Embedding
 from tests.classifier.prompts import UNUSUAL
 
@@ -24,3 +24,18 @@ def test_so_it_is_for_all_prompts_of_our_own(words: Embedding) -> None:
         assert words.tokens(text).tolist() == (
             words.tokenizer.encode(text, add_special_tokens=False).ids
         )
+
+
+def test_a_memory_full_of_words_that_came_once_still_learns_those_that_come_again(
+    words: Embedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "MOST_WORDS", 4)
+    small = Embedding(words.tokenizer, words.table)
+    small.tokens("one two three four")
+    for i in range(20):
+        small.tokens(f"once{i}")
+        assert len(small.known) <= 4
+    small.tokens("common common")
+    assert "common" in small.known
+    small.tokens("a" * (embedding.LONGEST_WORD + 1))
+    assert "a" * (embedding.LONGEST_WORD + 1) not in small.known
