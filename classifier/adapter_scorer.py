@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.bags import Clusters
 from classifier.curves import curves_in
 
 # From this many radii on a prompt is far from the labelled ones; within one radius it is near.
@@ -39,13 +40,12 @@ class AdapterScorer:
         self._head = arrays["own_head"]
         self._intercept = float(arrays["own_intercept"])
         self._prior = float(arrays["own_prior"])
-        self._centres = arrays["own_centres"].astype(np.float32)
-        self._values = arrays["own_values"].tolist()
-        self._sizes = [int(n) for n in arrays["own_sizes"]]
-        self._radius = float(arrays["own_radius"])
-        if sum(self._sizes) != len(self._centres) or len(self._values) != len(self._centres):
+        sizes = [int(n) for n in arrays["own_sizes"]]
+        centres = arrays["own_centres"].astype(np.float32)
+        if sum(sizes) != len(centres):
             raise ValueError("the clusters of the own labels do not add up")
-        self._half = ((self._centres.astype(np.float64) ** 2).sum(axis=1) / 2).astype(np.float32)
+        self._bag = Clusters(sizes, centres, arrays["own_values"]) if len(centres) else None
+        self._radius = float(arrays["own_radius"])
         self._near = arrays["own_near"].astype(np.float32)
         self._near_half = ((self._near.astype(np.float64) ** 2).sum(axis=1) / 2).astype(np.float32)
         self._gate = arrays["own_gate"]
@@ -75,7 +75,7 @@ class AdapterScorer:
     def judge(
         self,
         seen: NDArray[np.float64],
-        topics: Callable[[NDArray[np.float64]], NDArray[np.float32]],
+        topics: Callable[[], NDArray[np.float32]],
         score: float,
         gain: float,
     ) -> Judged | None:
@@ -85,13 +85,8 @@ class AdapterScorer:
             return None
         need = float(self._head @ seen) + self._intercept
         need += self._prior * gain
-        if self._sizes:
-            far = self._half - self._centres @ topics(seen)
-            total, start = 0.0, 0
-            for size in self._sizes:
-                total += self._values[start + int(far[start : start + size].argmin())]
-                start += size
-            need += total / len(self._sizes)
+        if self._bag is not None:
+            need += self._bag.value(topics())[0]
         return Judged(
             score + near * (self._small(-need) - score),
             gain + near * (self._gain(need) - gain),

@@ -31,7 +31,7 @@ from classifier import embedding
 from classifier.curves import Curve
 from classifier.scorer import Scorer
 
-FORMAT = 4
+FORMAT = 5
 CARD, ARRAYS, REFERENCE = "card.json", "model.npz", "model.joblib"
 LIBRARIES = ("numpy", "scikit-learn", "joblib", "tokenizers", "wordllama")
 TOLERANCE = 1e-4

@@ -4,7 +4,9 @@ AIQ (RouterBench, arXiv 2403.12031): the area under the non-decreasing hull of a
 the plane of cost and quality, over the range from the cheapest to the dearest single model. The
 zero router is the hull of the single models. QNC: what it costs to reach the quality of the best
 single model, as a part of that model's cost. Each prompt is judged by heads that saw nothing of its
-group; one whose form is none of the known sets' gets the models' means.
+group. RouterBench, whose labels train what ships, is judged by the heads that serve: ridge learnt
+from all sets together. Those of the Open LLM Leaderboard may not train it, so heads are fitted on
+them alone, and a prompt whose form is none of the known sets' gets the models' means.
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
-from classifier import embedding, features, model
+from classifier import embedding, features, labels, model
+from classifier.base import weights_of
 from classifier.experts import ExpertParameters, fit_bag
+from classifier.heads import fit_models
+from classifier.labels import Prompt
 from classifier.likeness import fit_likeness
 from classifier.views import fit_views
 
@@ -59,6 +64,7 @@ SIZES: dict[str, float] = {
 class Pool:
     """Prompts that all of some models answered: quality and cost are (n, models)."""
 
+    names: list[str]
     texts: list[str]
     groups: list[str]
     sets: NDArray[np.str_]
@@ -91,6 +97,7 @@ def pool(path: Path, by_category: bool = False) -> Pool:
     kind = "category" if by_category else "benchmark"
     both = np.array([[rows[key][name] for name in names] for key in keys])
     return Pool(
+        names,
         [texts[first[key]] for key in keys],
         [columns["group_id"][first[key]] for key in keys],
         np.array([columns["benchmark"][first[key]] for key in keys]),
@@ -161,7 +168,8 @@ def run(data: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if (data / "routerbench.parquet").is_file():
         tell("many models: RouterBench")
-        found["RouterBench, pooled"] = judged(pool(data / "routerbench.parquet"), None)
+        taught = labels.shared(data) + labels.own()
+        found["RouterBench, as served"] = judged(pool(data / "routerbench.parquet"), None, taught)
     if (data / "openllm2.parquet").is_file():
         tell("many models: Open LLM Leaderboard")
         whole = pool(data / "openllm2.parquet", by_category=True)
@@ -171,27 +179,28 @@ def run(data: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     return found
 
 
-def judged(data: Pool, unseen: str | None) -> dict[str, Any]:
-    """Five folds; or, with the name of a set, that one judged by heads of the others."""
-    words = embedding.load()
-    x = model.matrix([features.extract(text, words) for text in data.texts])
+def judged(data: Pool, unseen: str | None, taught: Sequence[Prompt] = ()) -> dict[str, Any]:
+    """Five folds; or, with the name of a set, that one judged by heads of the others.
+
+    With `taught` the heads are those that `model.fit` makes of these prompts, less a fold's groups.
+    """
+    x = _seen_of(data.texts)
+    known = _seen_of([p.text for p in taught]) if taught else x
     if unseen is None:
         folds = np.array([hashlib.sha256(g.encode()).digest()[4] % FOLDS for g in data.groups])
         parts = [(folds != k, folds == k) for k in range(FOLDS)]
     else:
         here = data.sets == unseen
-        known = {g for g, h in zip(data.groups, here.tolist(), strict=True) if h}
-        away = np.array([g not in known for g in data.groups]) & ~here
+        barred = {g for g, h in zip(data.groups, here.tolist(), strict=True) if h}
+        away = np.array([g not in barred for g in data.groups]) & ~here
         parts = [(away, here)]
     shape = data.quality.shape
     router, task, price = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     for away, here in parts:
-        scale = model.fit_scale(x[np.flatnonzero(away)], 1e-3)
-        seen = scale.seen(x)
-        router[here] = _foretold(seen[away], data.quality[away], seen[here], len(scale.mean))
-        alike = _alike(seen[:, : len(scale.mean)], data.sets, away, here)[:, None]
-        mean = data.quality[away].mean(axis=0)
-        router[here] = mean + alike * (router[here] - mean)
+        if taught:
+            router[here] = _served(data, taught, known, x, here)
+        else:
+            router[here] = _fitted(data, x, away, here)
         task[here] = _task_means(data, away, here, data.quality)
         price[here] = _task_means(data, away, here, data.cost)
     rows = np.flatnonzero(np.any([here for _, here in parts], axis=0))
@@ -216,6 +225,36 @@ def judged(data: Pool, unseen: str | None) -> dict[str, Any]:
         less.append(measure(router[rows][draw], price[rows][draw], q, c)["aiq"] - zero)
     result["router less zero"] = [round(float(v), 4) for v in np.quantile(less, (0.025, 0.975))]
     return result
+
+
+def _seen_of(texts: Sequence[str]) -> model.Matrix:
+    words = embedding.load()
+    return model.matrix([features.extract(text, words) for text in texts])
+
+
+def _served(
+    data: Pool, taught: Sequence[Prompt], known: model.Matrix, x: model.Matrix, here: Any
+) -> Floats:
+    """What the heads that ship would say of some prompts, had they not learnt from their groups."""
+    barred = {g for g, h in zip(data.groups, here.tolist(), strict=True) if h}
+    rows = np.array([i for i, p in enumerate(taught) if p.group not in barred])
+    prompts, part, usual = [taught[i] for i in rows], known[rows], model.Parameters()
+    scale = model.fit_scale(part, usual.rarity)
+    w = weights_of(prompts, part.options, usual.base)[:, 0]
+    heads = fit_models(prompts, scale.seen(part), w, usual.models_alpha, usual.smallest_model)
+    new = scale.seen(x[np.flatnonzero(here)])
+    said = np.column_stack([heads[name].predict(new) for name in data.names])
+    return np.asarray(np.clip(said, 0.0, 1.0), dtype=float)
+
+
+def _fitted(data: Pool, x: model.Matrix, away: Any, here: Any) -> Floats:
+    """What heads fitted on a part of the pool say of another, or the means where it is unlike."""
+    scale = model.fit_scale(x[np.flatnonzero(away)], 1e-3)
+    seen = scale.seen(x)
+    said = _foretold(seen[away], data.quality[away], seen[here], len(scale.mean))
+    alike = _alike(seen[:, : len(scale.mean)], data.sets, away, here)[:, None]
+    mean = data.quality[away].mean(axis=0)
+    return np.asarray(mean + alike * (said - mean), dtype=float)
 
 
 def _foretold(seen: Floats, quality: Floats, new: Floats, surfaces: int) -> Floats:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -111,8 +110,8 @@ def _views(
     asker: _Asker, x: Features, usual: NDArray[np.float64], score: float
 ) -> list[dict[str, Any]]:
     without = {
-        "surface": replace(x, surface=usual),
-        "words": replace(x, rows=x.rows[:0]),
+        "surface": x._replace(surface=usual),
+        "words": x._replace(rows=x.rows[:0]),
     }
     return [
         {"view": name, "is": VIEWS[name], "moves": score - asker.numbers(other)}
@@ -133,7 +132,7 @@ def _numbers(
     for i in np.argsort(-strange, kind="stable")[:MOST_NUMBERS]:
         surface = x.surface.copy()
         surface[i] = usual[i]
-        moves = score - asker.numbers(replace(x, surface=surface))
+        moves = score - asker.numbers(x._replace(surface=surface))
         name = features.SURFACE_NAMES[i]
         row = {"feature": name, "value": float(x.surface[i]), "usual": float(usual[i])}
         rows.append({**row, "moves": moves})

@@ -7,7 +7,8 @@ folded before anything is counted: who writes in capitals asks nothing else.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from math import log1p
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ OPTION = re.compile(r"\n\(?[a-j][.):]")
 # Over bytes: as a table of 256 it costs a tenth of what str.translate does.
 _MARKS = b".,;:!?\"'`()[]{}<>*/+=|\\~^%$#@&-_\n\t"
 PUNCTUATION = bytes.maketrans(_MARKS, b" " * len(_MARKS))
+# All but digits become spaces, so that what is left are numbers.
+_NUMBERS = bytes(byte if byte in b"0123456789" else 32 for byte in range(256))
 
 # Bytes of UTF-8, counted in classes. A lead byte tells the script closely enough.
 _BYTE_CLASSES: dict[str, bytes | range] = {
@@ -51,7 +54,6 @@ _BYTE_CLASSES: dict[str, bytes | range] = {
     "emoji": range(0xF0, 0xF8),
     "control": bytes([*range(0, 9), 11, 12, *range(14, 32), 127]),
 }
-_CONTINUATION = range(0x80, 0xC0)
 
 _WORDS: dict[str, str] = {
     "asks": "what which who whom whose when where why how",
@@ -102,25 +104,25 @@ SURFACE_NAMES: tuple[str, ...] = (
     *(f"share_{name}" for name in _BYTE_CLASSES),
     *(f"words_{name}" for name in _WORDS),
 )
-NUMBER = re.compile(r"\d+")
-HEADS = 14
 
 
-def _byte_table() -> NDArray[np.float64]:
-    table = np.zeros((256, len(_BYTE_CLASSES) + 1))
-    for column, members in enumerate((*_BYTE_CLASSES.values(), _CONTINUATION)):
-        table[list(members), column] = 1.0
-    return table
+def _classes_of_bytes() -> bytes:
+    """The class of each byte, as a table for bytes.translate; the last one for all others."""
+    table = bytearray([len(_BYTE_CLASSES)] * 256)
+    for place, members in enumerate(_BYTE_CLASSES.values()):
+        for byte in members:
+            table[byte] = place
+    return bytes(table)
 
 
-_BYTES = _byte_table()
+_CLASSES = _classes_of_bytes()
 _CLASS = {name: i for i, name in enumerate(_BYTE_CLASSES)}
 _NEWLINE, _STOP, _QUESTION = _CLASS["newline"], _CLASS["stop"], _CLASS["question"]
 _LETTER = _CLASS["letter"]
+_NO_WORDS = [0.0] * len(_WORDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(NamedTuple):
     """One prompt as numbers.
 
     surface: float64 (len(SURFACE_NAMES),); rows: int64 (k,), token ids in the order of the text;
@@ -150,24 +152,23 @@ def extract(text: str, embedding: Embedding) -> Features:
 
 
 def _surface(text: str, tokens: int, options: int) -> NDArray[np.float64]:
+    """The surface of a text in lower case: in plain Python, for of so few numbers each call of
+    numpy costs more than it saves."""
     raw = text.encode("utf-8", "replace")
-    counts = np.bincount(np.frombuffer(raw, dtype=np.uint8), minlength=256) @ _BYTES
+    classes = np.frombuffer(raw.translate(_CLASSES), dtype=np.uint8)
+    counts = np.bincount(classes, minlength=len(_BYTE_CLASSES)).tolist()
     characters = len(text) or 1
     found = raw.translate(PUNCTUATION).decode().split()
     words = len(found) or 1
     distinct = set(found)
-    row = np.empty(len(SURFACE_NAMES))
-    row[:7] = (
-        characters,
-        words,
-        counts[_NEWLINE],
-        options,
-        len(NUMBER.findall(text)),
-        counts[_QUESTION],
-        counts[_STOP],
-    )
-    np.log1p(row[:7], out=row[:7])
-    row[7:HEADS] = (
+    row = [
+        log1p(characters),
+        log1p(words),
+        log1p(counts[_NEWLINE]),
+        log1p(options),
+        log1p(len(raw.translate(_NUMBERS).split())),
+        log1p(counts[_QUESTION]),
+        log1p(counts[_STOP]),
         min(counts[_LETTER] / words, 20.0),
         len(distinct) / words,
         min(text.count("```"), 4),
@@ -175,12 +176,11 @@ def _surface(text: str, tokens: int, options: int) -> NDArray[np.float64]:
         min(tokens / words, 20.0),
         text.endswith(":"),
         text.endswith("?"),
-    )
-    shares = HEADS + len(_BYTE_CLASSES)
-    row[HEADS:shares] = counts[:-1] / characters
-    row[shares:] = 0.0
+    ]
+    row += [count / characters for count in counts[: len(_BYTE_CLASSES)]]
+    telling = _NO_WORDS.copy()
     for word in distinct & _TELLING:
         for i in _SETS_OF[word]:
-            row[shares + i] += 1.0
-    np.minimum(row[shares:], 5.0, out=row[shares:])
-    return row
+            telling[i] += 1.0
+    row += [min(count, 5.0) for count in telling]
+    return np.array(row, dtype=np.float64)

@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifier import features
 from classifier.adapter_scorer import AdapterScorer
+from classifier.bags import Clusters
 from classifier.curves import Curve, curves_in
 from classifier.embedding import Embedding
 from classifier.features import Features
@@ -41,8 +41,7 @@ LONGEST_ANSWER = 10.0
 Arrays = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(NamedTuple):
     """What the model says of one prompt.
 
     score: the small model's chance, 0..1; gain: what the strong one adds to it, -1..1; length: the
@@ -91,20 +90,22 @@ class Scorer:
         self._bags = _bags(arrays, count)
         self._base = arrays["expert_base"].tolist()
         self._turn, self._at = arrays["topics_turn"].T.copy(), arrays["topics_at"]
-        self._form_mean, self._form_inverse = arrays["form_mean"], arrays["form_inverse"]
-        self._form_limit = (arrays["form_limit"] * math.sqrt(self._surfaces)).tolist()
-        if len(self._base) != count or len(self._form_limit) not in (0, count):
+        limits = (arrays["form_limit"] * math.sqrt(self._surfaces)).tolist()
+        if len(self._base) != count or len(limits) not in (0, count):
             raise ValueError("there is not one form for each expert")
-        self._trust = arrays["trust_weights"].tolist()
+        means, inverses = arrays["form_mean"], arrays["form_inverse"]
+        self._forms = list(zip(means, inverses, limits, strict=True))
+        weights = arrays["trust_weights"].tolist()
         self._trust_intercept = float(arrays["trust_intercept"])
-        if len(self._trust) not in (0, len(LOWEST)):
+        if len(weights) not in (0, len(LOWEST)):
             raise ValueError("there is not one weight for each number that trust hangs on")
+        self._trust = list(zip(weights, LOWEST, HIGHEST, strict=True)) if weights else []
         self._bend = float(arrays["bend"])
         self._small = curves_in(arrays, "small", len(FORMS) + 1 + count)
         self._gain = curves_in(arrays, "gain", len(FORMS) + 1 + count)
-        near = np.ones(self._heads.shape[1], dtype=np.float32)
-        near[: self._surfaces] = CLUSTER_SCALE / SURFACE_SCALE
-        self._centres = arrays["centres"] * near
+        self._near = np.ones(self._heads.shape[1])
+        self._near[: self._surfaces] = CLUSTER_SCALE / SURFACE_SCALE
+        self._centres = arrays["centres"]
         self._half_norms = arrays["centre_half_norms"]
         distances = arrays["distances"].tolist()
         self._sure_at = Curve(distances, np.linspace(1.0, 0.0, len(distances)).tolist())
@@ -130,12 +131,12 @@ class Scorer:
         without: "expert", "clusters" or "own labels" leaves that part out, to explain a score.
         """
         seen = self._seen(x)
-        narrow = seen.astype(np.float32)
+        near = (seen * self._near).astype(np.float32)
         heads = (self._heads @ seen + self._intercept).tolist()
         form = bisect_right(FORMS, x.options)
         need = heads[0 if form else 1]
         need -= self._bend * (min(max(heads[3], 0.0), 1.0) - PEAK) ** 2
-        who, pull, level, clusters = self._gated(heads, seen)
+        who, pull, level, clusters = self._gated(heads, seen, near)
         if without == "expert":
             pull = level = 0.0
         own = need
@@ -151,11 +152,11 @@ class Scorer:
             gain += level * (self._gain[at](own) - gain)
         score = settled(score, need + level * (own - need))
         if self._adapter is not None and without != "own labels":
-            judged = self._adapter.judge(seen, self._topics, score, gain)
+            judged = self._adapter.judge(seen, lambda: self._topics(near), score, gain)
             if judged is not None:
                 score, gain = settled(judged.score, judged.need), judged.gain
         kind, likely = _likeliest(heads[self._kinds_at])
-        sure = self._sure(narrow)
+        sure = self._sure(near)
         return Scored(
             score,
             gain,
@@ -184,95 +185,73 @@ class Scorer:
         np.maximum(surface, -CLIP * SURFACE_SCALE, out=surface)
         np.minimum(surface, CLIP * SURFACE_SCALE, out=surface)
         total = self._rarity.take(x.rows) @ self._embedding.table.take(x.rows, axis=0)
-        seen[self._surfaces :] = total / (math.sqrt(float(total @ total)) + 1e-9)
+        length = math.sqrt(float(total @ total)) + 1e-9
+        np.divide(total, length, out=seen[self._surfaces :])
         return seen
 
     def _gated(
-        self, heads: list[float], seen: NDArray[np.float64]
+        self, heads: list[float], seen: NDArray[np.float64], near: NDArray[np.float32]
     ) -> tuple[int, float, float, float]:
         """Which expert, how far he pulls at the base's need, how much his own curves count, and
         what his clusters add to his need."""
-        if not self._form_limit:
+        if not self._forms:
             return 0, 0.0, 0.0, 0.0
         logits = heads[self._gate_at :]
         largest = max(logits)
         who = logits.index(largest)
-        others = sum(math.exp(value - largest) for value in logits) - 1.0
+        others = sum([math.exp(value - largest) for value in logits]) - 1.0
         pull = PULL * min(max((1.0 / (1.0 + others) - HINT[0]) / (HINT[1] - HINT[0]), 0.0), 1.0)
         bag, clusters, away = self._bags[who], 0.0, 1.0
         if bag is not None:
-            clusters, away = bag.value(self._topics(seen))
+            clusters, away = bag.value(self._topics(near))
         if not self._trust:
             return who, pull, 0.0, clusters
-        units = (seen[: self._surfaces] - self._form_mean[who]) * self._form_inverse[who]
-        far = math.sqrt(float(units @ units)) / self._form_limit[who]
+        mean, inverse, limit = self._forms[who]
+        units = (seen[: self._surfaces] - mean) * inverse
+        far = math.sqrt(float(units @ units)) / limit
         numbers = (-math.log(max(others, 1e-12)), largest, far, far - 1.0, away)
         logit = self._trust_intercept
-        for weight, number, low, high in zip(self._trust, numbers, LOWEST, HIGHEST, strict=True):
+        for (weight, low, high), number in zip(self._trust, numbers, strict=True):
             logit += weight * min(max(number, low), high)
         right = 1.0 / (1.0 + math.exp(min(-logit, 700.0)))
         return who, pull, min(max((right - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0), 1.0), clusters
 
-    def _topics(self, seen: NDArray[np.float64]) -> NDArray[np.float32]:
+    def _topics(self, near: NDArray[np.float32]) -> NDArray[np.float32]:
         """The words' strongest directions, of length 1."""
-        raw = self._turn @ seen[self._surfaces :].astype(np.float32) - self._at
-        return np.asarray(raw / np.float32(math.sqrt(float(raw @ raw)) + 1e-9))
+        raw = self._turn @ near[self._surfaces :]
+        raw -= self._at
+        raw /= math.sqrt(float(raw @ raw)) + 1e-9
+        return raw
 
-    def _sure(self, narrow: NDArray[np.float32]) -> float:
+    def _sure(self, near: NDArray[np.float32]) -> float:
         """From the distance to the nearest centre."""
-        squared = 2.0 * float((self._half_norms - self._centres @ narrow).min())
-        surface, words = narrow[: self._surfaces], narrow[self._surfaces :]
-        squared += float(surface @ surface) * (CLUSTER_SCALE / SURFACE_SCALE) ** 2
-        return self._sure_at(math.sqrt(max(squared + float(words @ words), 0.0)))
+        nearest = float(np.minimum.reduce(self._half_norms - self._centres @ near))
+        return self._sure_at(math.sqrt(max(2.0 * nearest + float(near @ near), 0.0)))
 
 
-@dataclass(frozen=True, slots=True)
-class Bag:
-    """The clusters of one expert: each centre with what its cluster adds to the need."""
-
-    sizes: list[int]
-    centres: NDArray[np.float32]
-    half_norms: NDArray[np.float32]
-    values: list[float]
-
-    def value(self, topics: NDArray[np.float32]) -> tuple[float, float]:
-        """The mean over the bag of the nearest centre's value, and of its squared distance."""
-        far = self.half_norms - self.centres @ topics
-        total, away, start = 0.0, 0.0, 0
-        for size in self.sizes:
-            nearest = start + int(far[start : start + size].argmin())
-            total += self.values[nearest]
-            away += float(far[nearest])
-            start += size
-        return total / len(self.sizes), 1.0 + 2.0 * away / len(self.sizes)
-
-
-def _bags(arrays: Arrays, count: int) -> list[Bag | None]:
+def _bags(arrays: Arrays, count: int) -> list[Clusters | None]:
     """The bags of all experts; None for one who has too few prompts for clusters."""
     whole = arrays["bag_centres"].astype(np.float32)
     values = arrays["bag_values"]
     owners, sizes = arrays["bag_owner"], arrays["bag_size"]
     if int(sizes.sum()) != len(whole) or len(values) != len(whole) or len(owners) != len(sizes):
         raise ValueError("the clusters of the experts do not add up")
-    half = ((whole.astype(np.float64) ** 2).sum(axis=1) / 2.0).astype(np.float32)
     ends = np.cumsum(sizes)
-    bags: list[Bag | None] = []
+    bags: list[Clusters | None] = []
     for who in range(count):
         mine = np.flatnonzero(owners == who)
         if not mine.size:
             bags.append(None)
             continue
         rows = slice(int(ends[mine[0]] - sizes[mine[0]]), int(ends[mine[-1]]))
-        bags.append(
-            Bag([int(n) for n in sizes[mine]], whole[rows], half[rows], values[rows].tolist())
-        )
+        bags.append(Clusters(sizes[mine].tolist(), whole[rows], values[rows]))
     return bags
 
 
 def _likeliest(logits: list[float]) -> tuple[int, float]:
     """The place of the largest, and its share of the softmax."""
     largest = max(logits)
-    return logits.index(largest), 1.0 / sum(math.exp(value - largest) for value in logits)
+    return logits.index(largest), 1.0 / sum([math.exp(value - largest) for value in logits])
 
 
 def settled(probability: float, need: float) -> float:
@@ -281,4 +260,4 @@ def settled(probability: float, need: float) -> float:
     return (1.0 - TIE_BREAK) * inside + TIE_BREAK / (1.0 + math.exp(min(need, 700.0)))
 
 
-__all__ = ["Arrays", "Bag", "Curve", "Scored", "Scorer", "settled"]
+__all__ = ["Arrays", "Curve", "Scored", "Scorer", "settled"]

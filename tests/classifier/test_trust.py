@@ -8,8 +8,9 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import Ridge
 
 from classifier import base, trust
+from classifier.bags import Bag
 from classifier.base import Base
-from classifier.experts import Bag, ExpertParameters, fit_expert, stack
+from classifier.experts import ExpertParameters, fit_expert, stack
 from classifier.likeness import fit_likeness
 from classifier.model import SURFACE_SCALE
 from classifier.views import fit_views
