@@ -7,7 +7,7 @@ from them nothing changes. Near means: no farther from one of their centres than
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ class AdapterScorer:
     def judge(
         self,
         seen: NDArray[np.float64],
-        topics: Callable[[], NDArray[np.float32]],
+        topics: NDArray[np.float32],
         score: float,
         gain: float,
     ) -> Judged | None:
@@ -86,7 +86,7 @@ class AdapterScorer:
         need = float(self._head @ seen) + self._intercept
         need += self._prior * gain
         if self._bag is not None:
-            need += self._bag.value(topics())[0]
+            need += self._bag.value(topics)[0]
         return Judged(
             score + near * (self._small(-need) - score),
             gain + near * (self._gain(need) - gain),

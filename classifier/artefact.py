@@ -20,6 +20,7 @@ import json
 import math
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -71,15 +72,15 @@ class Artefact:
     shares: Curve
     digest: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         return str(self.card.get("name", ""))
 
-    @property
+    @cached_property
     def version(self) -> str:
         return str(self.card["version"])
 
-    @property
+    @cached_property
     def threshold(self) -> float:
         return float(self.card["default_threshold"])
 

@@ -18,6 +18,8 @@ from classifier.embedding import Embedding
 HEAD, TAIL = 1400, 600
 LONGEST = HEAD + TAIL
 VOCABULARY = 32_000
+# Of a word, and of words of one kind: more tells nothing more.
+MOST_LETTERS, MOST_TOKENS, MOST_TELLING = 20.0, 20.0, 5.0
 
 OPTION = re.compile(r"\n\(?[a-j][.):]")
 # Over bytes: as a table of 256 it costs a tenth of what str.translate does.
@@ -155,12 +157,13 @@ def _surface(text: str, tokens: int, options: int) -> NDArray[np.float64]:
     """The surface of a text in lower case: in plain Python, for of so few numbers each call of
     numpy costs more than it saves."""
     raw = text.encode("utf-8", "replace")
-    classes = np.frombuffer(raw.translate(_CLASSES), dtype=np.uint8)
-    counts = np.bincount(classes, minlength=len(_BYTE_CLASSES)).tolist()
+    classes = np.frombuffer(raw.translate(_CLASSES), np.uint8)
+    counts = np.bincount(classes, None, len(_BYTE_CLASSES) + 1).tolist()[: len(_BYTE_CLASSES)]
     characters = len(text) or 1
     found = raw.translate(PUNCTUATION).decode().split()
     words = len(found) or 1
     distinct = set(found)
+    long, many = counts[_LETTER] / words, tokens / words
     row = [
         log1p(characters),
         log1p(words),
@@ -169,18 +172,19 @@ def _surface(text: str, tokens: int, options: int) -> NDArray[np.float64]:
         log1p(len(raw.translate(_NUMBERS).split())),
         log1p(counts[_QUESTION]),
         log1p(counts[_STOP]),
-        min(counts[_LETTER] / words, 20.0),
+        long if long < MOST_LETTERS else MOST_LETTERS,
         len(distinct) / words,
-        min(text.count("```"), 4),
+        min(text.count("```"), 4) if "```" in text else 0.0,
         tokens / characters,
-        min(tokens / words, 20.0),
-        text.endswith(":"),
-        text.endswith("?"),
+        many if many < MOST_TOKENS else MOST_TOKENS,
+        text[-1:] == ":",
+        text[-1:] == "?",
     ]
-    row += [count / characters for count in counts[: len(_BYTE_CLASSES)]]
+    row += [count / characters for count in counts]
     telling = _NO_WORDS.copy()
     for word in distinct & _TELLING:
         for i in _SETS_OF[word]:
-            telling[i] += 1.0
-    row += [min(count, 5.0) for count in telling]
+            if telling[i] < MOST_TELLING:
+                telling[i] += 1.0
+    row += telling
     return np.array(row, dtype=np.float64)

@@ -89,7 +89,7 @@ class Scorer:
             raise ValueError("there is not one head for each kind of work, expert and gate")
         self._bags = _bags(arrays, count)
         self._base = arrays["expert_base"].tolist()
-        self._turn, self._at = arrays["topics_turn"].T.copy(), arrays["topics_at"]
+        self._at = arrays["topics_at"]
         limits = (arrays["form_limit"] * math.sqrt(self._surfaces)).tolist()
         if len(self._base) != count or len(limits) not in (0, count):
             raise ValueError("there is not one form for each expert")
@@ -105,7 +105,12 @@ class Scorer:
         self._gain = curves_in(arrays, "gain", len(FORMS) + 1 + count)
         self._near = np.ones(self._heads.shape[1])
         self._near[: self._surfaces] = CLUSTER_SCALE / SURFACE_SCALE
-        self._centres = arrays["centres"]
+        # Rows that see the same numbers of a prompt, and so are one product: whereabouts, topics.
+        centres, turn = arrays["centres"], arrays["topics_turn"].T
+        self._looks = np.zeros((len(centres) + len(turn), len(self._near)), dtype=np.float32)
+        self._looks[: len(centres)] = centres
+        self._looks[len(centres) :, self._surfaces :] = turn
+        self._places = len(centres)
         self._half_norms = arrays["centre_half_norms"]
         distances = arrays["distances"].tolist()
         self._sure_at = Curve(distances, np.linspace(1.0, 0.0, len(distances)).tolist())
@@ -132,11 +137,13 @@ class Scorer:
         """
         seen = self._seen(x)
         near = (seen * self._near).astype(np.float32)
+        looks = self._looks @ near
+        topics = self._topics(looks[self._places :])
         heads = (self._heads @ seen + self._intercept).tolist()
         form = bisect_right(FORMS, x.options)
         need = heads[0 if form else 1]
         need -= self._bend * (min(max(heads[3], 0.0), 1.0) - PEAK) ** 2
-        who, pull, level, clusters = self._gated(heads, seen, near)
+        who, pull, level, clusters = self._gated(heads, seen, topics)
         if without == "expert":
             pull = level = 0.0
         own = need
@@ -152,11 +159,11 @@ class Scorer:
             gain += level * (self._gain[at](own) - gain)
         score = settled(score, need + level * (own - need))
         if self._adapter is not None and without != "own labels":
-            judged = self._adapter.judge(seen, lambda: self._topics(near), score, gain)
+            judged = self._adapter.judge(seen, topics, score, gain)
             if judged is not None:
                 score, gain = settled(judged.score, judged.need), judged.gain
         kind, likely = _likeliest(heads[self._kinds_at])
-        sure = self._sure(near)
+        sure = self._sure(looks[: self._places], near)
         return Scored(
             score,
             gain,
@@ -190,7 +197,7 @@ class Scorer:
         return seen
 
     def _gated(
-        self, heads: list[float], seen: NDArray[np.float64], near: NDArray[np.float32]
+        self, heads: list[float], seen: NDArray[np.float64], topics: NDArray[np.float32]
     ) -> tuple[int, float, float, float]:
         """Which expert, how far he pulls at the base's need, how much his own curves count, and
         what his clusters add to his need."""
@@ -203,7 +210,7 @@ class Scorer:
         pull = PULL * min(max((1.0 / (1.0 + others) - HINT[0]) / (HINT[1] - HINT[0]), 0.0), 1.0)
         bag, clusters, away = self._bags[who], 0.0, 1.0
         if bag is not None:
-            clusters, away = bag.value(self._topics(near))
+            clusters, away = bag.value(topics)
         if not self._trust:
             return who, pull, 0.0, clusters
         mean, inverse, limit = self._forms[who]
@@ -216,16 +223,15 @@ class Scorer:
         right = 1.0 / (1.0 + math.exp(min(-logit, 700.0)))
         return who, pull, min(max((right - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0), 1.0), clusters
 
-    def _topics(self, near: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _topics(self, turned: NDArray[np.float32]) -> NDArray[np.float32]:
         """The words' strongest directions, of length 1."""
-        raw = self._turn @ near[self._surfaces :]
-        raw -= self._at
+        raw = turned - self._at
         raw /= math.sqrt(float(raw @ raw)) + 1e-9
         return raw
 
-    def _sure(self, near: NDArray[np.float32]) -> float:
-        """From the distance to the nearest centre."""
-        nearest = float(np.minimum.reduce(self._half_norms - self._centres @ near))
+    def _sure(self, along: NDArray[np.float32], near: NDArray[np.float32]) -> float:
+        """From the distance to the nearest centre; `along` are the products with the centres."""
+        nearest = float(np.minimum.reduce(self._half_norms - along))
         return self._sure_at(math.sqrt(max(2.0 * nearest + float(near @ near), 0.0)))
 
 
