@@ -18,6 +18,8 @@ from dialects.upstream_errors import cut, malformed
 from dialects.watching import FrameWatch
 
 _STOP: Final = Frame(b'{"type":"message_stop"}', b"message_stop")
+_PIECE: Final = b'{"type":"content_block_delta",'
+"""How Anthropic begins a piece; one that is written otherwise is parsed."""
 
 
 def relay_body(body: dict[str, Json], model: str, default_max_tokens: int) -> dict[str, Json]:
@@ -48,6 +50,7 @@ class AnthropicWatch(FrameWatch):
         data, event = frame
         if (
             event == b"content_block_delta"
+            and data.startswith(_PIECE)
             and data.endswith(b'"}}')
             and not data.endswith(b'\\"}}')
         ):
