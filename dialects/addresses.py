@@ -46,6 +46,11 @@ def public_url(url: str, where: str) -> str:
     return url
 
 
+def is_address(url: str) -> bool:
+    """Whether anybody may fetch it: not a name of one vendor's own files."""
+    return url[:8].lower().startswith(("https://", "http://"))
+
+
 def _is_public(host: str) -> bool:
     try:
         return is_public(ipaddress.ip_address(host))

@@ -21,6 +21,7 @@ from chat.request import (
     ToolResult,
 )
 from dialects import arguments
+from dialects.addresses import is_address
 from dialects.anthropic.words import IMAGE_TYPES, NAME, is_signed
 from dialects.images import image_type
 from dialects.upstream_errors import unsupported
@@ -235,10 +236,10 @@ def _image(part: Image) -> Json:
         if media_type not in IMAGE_TYPES:
             raise unsupported(f"a picture of type {media_type}")
         source = {"type": "base64", "media_type": media_type, "data": part.data}
-    elif part.url is not None:
+    elif part.url is not None and is_address(part.url):
         source = {"type": "url", "url": part.url}
     if not isinstance(source, dict):
-        raise unsupported("a picture without data and address")
+        raise unsupported("a picture without data, or one that only another vendor has")
     return {"type": "image", "source": source, **marks}
 
 
@@ -257,10 +258,10 @@ def _document(part: File) -> Json:
     elif part.data is not None:
         media_type = part.media_type or "application/pdf"
         source = {"type": "base64", "media_type": media_type, "data": part.data}
-    elif part.url is not None:
+    elif part.url is not None and is_address(part.url):
         source = {"type": "url", "url": part.url}
     if not isinstance(source, dict):
-        raise unsupported("a document without data and address")
+        raise unsupported("a document without data, or one that only another vendor has")
     return {"type": "document", "source": source, **title, **marks}
 
 

@@ -26,6 +26,7 @@ from dialects.gemini.media import type_of_data, type_of_url
 from dialects.gemini.schema import for_parameters, for_response, to_openapi
 from dialects.gemini.signatures import signed
 from dialects.gemini.thinking import generation, signs_calls, thinking_config
+from dialects.upstream_errors import unsupported
 
 NAME = "gemini"
 SIBLINGS = ("thoughtSignature", "videoMetadata", "mediaResolution", "partMetadata")
@@ -51,6 +52,7 @@ class _Content:
 
 
 def build_body(request: ChatRequest, model: str) -> dict[str, Json]:
+    """Raises Rejected (the next target may be asked) for a file that only another vendor has."""
     system, contents = _conversation(request, model)
     body: dict[str, Json] = {"contents": contents}
     if system:
@@ -151,9 +153,10 @@ def _result(part: ToolResult, names: Mapping[str, str]) -> dict[str, Json]:
 def _blob(part: Image | File) -> dict[str, Json]:
     if part.data is not None:
         return {"inlineData": {"mimeType": type_of_data(part), "data": part.data}}
-    url = part.url or ""
-    media_type = part.media_type or type_of_url(url)
-    return {"fileData": {"fileUri": url, **({"mimeType": media_type} if media_type else {})}}
+    if not part.url:
+        raise unsupported("a picture or a file that only another vendor has")
+    media_type = part.media_type or type_of_url(part.url)
+    return {"fileData": {"fileUri": part.url, **({"mimeType": media_type} if media_type else {})}}
 
 
 def _declared(tool: Tool, old: bool) -> dict[str, Json]:

@@ -21,6 +21,7 @@ from chat.request import (
     ToolChoice,
     ToolResult,
 )
+from dialects.addresses import is_address
 from dialects.images import image_type
 from dialects.openai.quirks import OpenAiQuirks
 from dialects.structured import in_words
@@ -165,10 +166,10 @@ def _image(image: Image) -> Body:
     if image.data is not None:
         media_type = image.media_type or image_type(image.data) or "image/png"
         url = f"data:{media_type};base64,{image.data}"
-    elif image.url is not None:
+    elif image.url is not None and is_address(image.url):
         url = image.url
     else:
-        raise unsupported("an image without data or url")
+        raise unsupported("an image without data, or one that only another vendor has")
     shown: Body = {"url": url}
     if image.detail is not None:
         shown["detail"] = image.detail

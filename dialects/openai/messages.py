@@ -16,7 +16,7 @@ from chat.request import (
     ToolResult,
 )
 from dialects import reading
-from dialects.addresses import public_url
+from dialects.addresses import is_address, public_url
 from dialects.images import Data, check_size, is_base64, of_data_url
 from dialects.reading import bad, kind_of
 
@@ -115,7 +115,7 @@ def _image(part: Mapping[str, Json], path: str) -> Image:
 
 def image_of(url: str, where: str, detail: str | None) -> Image:
     if url[:5].lower() != "data:":
-        if not url[:8].lower().startswith(("https://", "http://")):
+        if not is_address(url):
             bad(where, "must be a data: or https: URL.")
         return Image(url=public_url(url, where), detail=detail)
     media_type, data = data_of(url, where)
