@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from classifier import counters  # noqa: E402
+
 # The counters' files must be named before prometheus_client is first imported. They are fresh at
 # each start; a reload (HUP) reads this file again and keeps them.
 if os.environ.get("CLASSIFIER_METRICS_OF") != str(os.getpid()):
-    _fast = Path("/dev/shm")  # noqa: S108
-    _parent = str(_fast) if _fast.is_dir() and os.access(_fast, os.W_OK) else None
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp("", "classifier-metrics-", _parent)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counters.folder(counters.in_memory()))
     os.environ["CLASSIFIER_METRICS_OF"] = str(os.getpid())
 
 

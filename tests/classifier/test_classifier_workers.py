@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from classifier import counters
 from tests.classifier.service import SHIPPED, Running, refusal, running
 
 pytestmark = pytest.mark.slow
@@ -121,3 +122,33 @@ def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     assert code != 0
     assert name in words
     assert "Traceback" not in words
+
+
+def counters_of(pid: int) -> Path:
+    """The folder in which a service counts, by the files that it has open."""
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        target = file.readlink()
+        if target.name == counters.HELD:
+            return target.parent
+    raise AssertionError("it counts nowhere")
+
+
+def test_what_a_killed_service_counted_is_wiped_by_the_next_and_the_livings_stays() -> None:
+    with running(CLASSIFIER_WORKERS="1") as living, running(CLASSIFIER_WORKERS="1") as killed:
+        stays, left = counters_of(living.process.pid), counters_of(killed.process.pid)
+        workers = killed.workers()
+        killed.process.kill()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        killed.process.wait(10)
+        assert left.is_dir()
+        for folder in (stays, left):
+            # As if they had been there for a while.
+            os.utime(folder, (time.time() - 2 * counters.NEW_S,) * 2)
+        with running(CLASSIFIER_WORKERS="1") as after:
+            found = counters_of(after.process.pid)
+            assert not left.exists()
+            assert stays.is_dir()
+            assert found.is_dir()
+        assert not found.exists()
+    assert not stays.exists()
