@@ -33,6 +33,18 @@ CASES: dict[str, tuple[RelayDialect, Frame]] = {
         Frame(b'{"model":"m","message":{"role":"assistant","content":"hi"},"done":false}'),
     ),
 }
+ENDS: dict[str, list[Frame]] = {
+    # Gemini's language has no terminator.
+    "openai": [
+        Frame(b'{"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'),
+        Frame(b"[DONE]"),
+    ],
+    "anthropic": [
+        Frame(b'{"type":"message_delta","delta":{"stop_reason":"end_turn"}}', b"message_delta"),
+        Frame(b'{"type":"message_stop"}', b"message_stop"),
+    ],
+    "ollama": [Frame(b'{"model":"m","message":{"role":"assistant","content":""},"done":true}')],
+}
 ERROR = Frame(b'{"error":{"message":"boom","type":"api_error","code":500}}')
 
 
@@ -64,3 +76,13 @@ def test_a_stream_without_its_end_was_cut(dialect: RelayDialect, frame: Frame) -
     with pytest.raises(Broken) as caught:
         watch.close()
     assert caught.value.code == "cut"
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_what_comes_behind_the_terminator_does_not_pass(name: str) -> None:
+    dialect, frame = CASES[name]
+    end = ENDS[name]
+    watch = dialect.watch({"stream": True}, "m")
+    assert list(watch.feed([frame, *end, frame, *end, ERROR])) == [frame, *end]
+    assert not watch.feed([frame, ERROR])
+    assert not watch.close()

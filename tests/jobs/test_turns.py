@@ -21,6 +21,11 @@ DOORS: dict[str, tuple[dict[str, Any], bytes]] = {
     "/complete": ({"message": "Hi"}, b'"queued":{"position":1,"wait_s":'),
     "/v1/chat/completions": ({"messages": HI, "stream": True}, b": queued, 1st, about "),
     "/v1/messages": ({"messages": HI, "stream": True, "max_tokens": 9}, b"event: ping\n"),
+    "/v1/responses": ({"input": "Hi", "stream": True}, b": queued, 1st, about "),
+    "/v1beta/models/desk:streamGenerateContent?alt=sse": (
+        {"contents": [{"parts": [{"text": "Hi"}]}]},
+        b"\r\n",
+    ),
     "/api/chat": ({"messages": HI}, b'"content":""'),
 }
 
@@ -64,6 +69,7 @@ async def test_who_waits_is_told_in_his_own_language_and_answered_in_turn(door: 
             assert answer.status == 200
             seen = await answer.content.readany()
             assert said in seen
+            assert (b"queued" in seen) == (b"queued" in said)
             await left(first)
             whole = seen + await answer.read()
         assert b"Hello" in whole
