@@ -60,7 +60,6 @@ OWN: dict[str, dict[str, Json]] = {
         "service_tier": "auto",
         "metadata": {"trip": "7"},
         "cache_control": {"type": "ephemeral"},
-        "thinking": {"type": "adaptive"},
         "system": "x-anthropic-billing-header: cc_version=2",
         "tools": [{"type": "web_search_20250305", "name": "web_search"}],
     },
@@ -232,6 +231,7 @@ ROWS: dict[str, Told] = {
     "a budget": Told(
         "anthropic", {}, {"thinking": {"type": "enabled", "budget_tokens": 8192}}, "ollama"
     ),
+    "adaptive thinking": Told("anthropic", {}, {"thinking": {"type": "adaptive"}}, "openai ollama"),
     "a thinkingBudget": Told(
         "gemini", {}, {"generationConfig": {"thinkingConfig": {"thinkingBudget": 8192}}}, "ollama"
     ),
