@@ -19,6 +19,8 @@ DRAIN_S = 0.1
 async def drained(answer: http1.Answer) -> None:
     """Waits a moment for the end of the body behind the terminator, so that the connection can
     be used again. What comes there is not read."""
+    # What comes now is nobody's.
+    answer.lead(None)
     if answer.ended:
         return
     try:

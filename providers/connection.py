@@ -104,8 +104,9 @@ class Answer:
         """All of it was read."""
         return self._connection.complete and not self._connection.chunks
 
-    def lead(self, through: Through) -> None:
-        """Body bytes to `through` from now on, where nothing has to be unpacked."""
+    def lead(self, through: Through | None) -> None:
+        """Body bytes to `through` from now on, where nothing has to be unpacked; None: to the
+        reader again."""
         if self.plain:
             self._connection.through = through
 
@@ -119,6 +120,7 @@ class Answer:
         connection = self._connection
         if not (self.plain and connection.complete) or connection.buffered > limit:
             return None
+        connection.resume()
         chunks, connection.chunks = connection.chunks, []
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -216,10 +218,14 @@ class Connection(asyncio.Protocol):
         chunk = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self.chunks = []
         self.buffered = 0
+        if self._paused:
+            self.resume()
+        return chunk
+
+    def resume(self) -> None:
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
-        return chunk
 
     def let_go(self) -> None:
         if not self._busy:

@@ -74,6 +74,7 @@ class OpenAiDialect:
                 and "usage" not in choice
                 and type(message := choice.get("message")) is dict
                 and "tool_calls" not in message
+                and "function_call" not in message
             ):
                 return usage_of(body), True
         return usage_among(self.parse_response(body))

@@ -194,9 +194,10 @@ async def translated(
                     continue
                 opening = False
                 piece = held
+            if piece:
+                # Only now: what renders to nothing commits nobody, and another may be asked yet.
                 if tap is not None and sink is not None:
                     tap.ready = sink.ready
-            if piece:
                 yield piece
     finally:
         await batches.aclose()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from chat.events import Usage
@@ -162,12 +161,12 @@ def _row(
         number,
         answered,
         caller.id,
-        _name(caller.name, 200),
+        _text(caller.name, 200),
         settlement.door,
-        _name(trace.route, 100),
-        "" if trace.tier is None else _name(trace.tier, 40),
+        _text(trace.route, 100),
+        "" if trace.tier is None else _text(trace.tier, 40),
         provider,
-        _name(model, 200),
+        _text(model, 200),
         outcome,
         error,
         hedge,
@@ -214,12 +213,6 @@ def _cost(price: Price | None, usage: Usage) -> int | None:
 
 def _count(tokens: int | None) -> int | None:
     return tokens if tokens is not None and 0 <= tokens < MOST_TOKENS else None
-
-
-@lru_cache(maxsize=4096)
-def _name(value: str, limit: int) -> str:
-    """Of the few that come again and again."""
-    return _text(value, limit)
 
 
 def _text(value: str, limit: int) -> str:

@@ -14,6 +14,7 @@ from chat.errors import Broken, Limit, UpstreamError
 from chat.events import StreamEvent, Usage
 from dialects.framing import SSE, Frame
 from dialects.openai import OpenAiDialect, OpenAiQuirks
+from dialects.watching import usage_among
 from tests.dialects.cuts import Outcome, bytewise, cuttings, frames_of, play, recordings, to_json
 
 DIALECT = OpenAiDialect()
@@ -306,3 +307,53 @@ def test_a_relayed_body_uses_the_words_that_the_host_knows() -> None:
     assert sent["max_completion_tokens"] == 5
     assert "max_tokens" not in sent
     assert "reasoning_effort" not in sent
+
+
+MESSAGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": st.one_of(st.none(), st.text(max_size=5), st.just([{"text": "a"}])),
+        "refusal": st.one_of(st.none(), st.just("No.")),
+        "tool_calls": st.one_of(
+            st.none(),
+            st.just([]),
+            st.just([{"function": {"arguments": "{}"}}]),
+            st.just([{"id": "1", "function": {"name": "f", "arguments": "{}"}}]),
+        ),
+        "function_call": st.one_of(st.none(), st.just({"arguments": "{}"})),
+    },
+)
+CHOICES = st.fixed_dictionaries(
+    {},
+    optional={
+        "index": st.sampled_from([0, 1, None]),
+        "finish_reason": st.sampled_from(["stop", "length", "error", "tool_calls", "", None]),
+        "message": st.one_of(MESSAGES, st.none(), st.just("text")),
+        "error": st.just({"message": "no"}),
+        "usage": st.just({"prompt_tokens": 9}),
+    },
+)
+BODIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "choices": st.one_of(st.lists(CHOICES, max_size=2), st.none()),
+        "usage": st.one_of(
+            st.none(), st.just({"prompt_tokens": 3, "completion_tokens": 2.0}), st.just("many")
+        ),
+        "x_groq": st.just({"usage": {"prompt_tokens": 4}}),
+        "error": st.one_of(st.none(), st.just({"message": "no"})),
+    },
+)
+
+
+@given(BODIES)
+def test_a_whole_answer_is_counted_as_its_events_would_be(body: dict[str, Any]) -> None:
+    def of(counted: Any) -> Any:
+        try:
+            return counted()
+        except UpstreamError as failure:
+            return type(failure), failure.message
+
+    assert of(lambda: DIALECT.usage_in(body)) == of(
+        lambda: usage_among(DIALECT.parse_response(body))
+    )

@@ -13,8 +13,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from providers import http1
+from providers.bodies import json_body
 from providers.connection import BUFFERED
 from tests.replay.server import reset_on_close
 
@@ -409,3 +411,37 @@ def test_an_address_is_taken_apart() -> None:
     assert found.host == b"[::1]:8443"
     assert http1.address("https://x.test").origin.port == 443
     assert http1.address("http://x.test").path == b"/"
+
+
+def test_a_whole_answer_that_filled_the_buffer_gives_back_a_connection_that_reads() -> None:
+    """Under uvloop, whose reads are as large as that."""
+    body = b'"' + b"x" * (BUFFERED + 8000) + b'"'
+    told = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(told % len(body) + body)
+                await writer.drain()
+        writer.close()
+
+    async def asked() -> int:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        where = http1.address(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        client = http1.Client()
+        count = 0
+        try:
+            async with asyncio.timeout(20):
+                for _ in range(20):
+                    answer = await client.ask("GET", where, b"", idle_s=5)
+                    assert len(await json_body(answer, 5)) == len(body) - 2
+                    answer.let_go()
+                    count += 1
+        finally:
+            await client.close()
+            server.close()
+        return count
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(asked()) == 20
