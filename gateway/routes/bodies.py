@@ -55,6 +55,10 @@ async def read(request: web.Request) -> bytes:
         )
         failure.status = 408
         raise failure from None
+    except web.RequestPayloadError:
+        raise BadRequest(
+            "The body is not packed as its Content-Encoding says.", param="Content-Encoding"
+        ) from None
 
 
 def _check_type(content_type: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 from typing import Any
 
+import orjson
 import pytest
 
+from tests.replay.connection import head, raw
 from tests.replay.gateway import openai_provider, running, settings
 from tests.replay.server import Play, ReplayServer, openai_stream
 
@@ -160,3 +164,32 @@ async def test_deeply_nested_json_is_refused_and_kills_nothing() -> None:
             assert response.status == 400
         async with gateway.session.get(gateway.url + "/healthz") as response:
             assert response.status == 200
+
+
+PACKED = gzip.compress(b'{"message": "Hi", "model": "easy/m"}')
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "behind its head"])
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [("gzip", b"no gzip"), ("gzip", PACKED[:-9]), ("gzip", b""), ("deflate", b"xx")],
+    ids=["other bytes", "cut", "empty", "no deflate"],
+)
+async def test_a_body_that_cannot_be_unpacked_is_a_400(
+    coding: str, body: bytes, late: bool
+) -> None:
+    async with running(settings()) as gateway:
+        connection = await raw(gateway)
+        start = head(len(body), more=f"Content-Encoding: {coding}\r\n")
+        if late:
+            connection.say(start)
+            await asyncio.sleep(0.05)
+            connection.say(body)
+            status, _, told = await connection.hear()
+        else:
+            status, _, told = await connection.ask(start + body)
+        connection.close()
+    assert status == 400
+    error = orjson.loads(told)["error"]
+    assert error["type"] == "bad_request"
+    assert error["param"] == "Content-Encoding" or not body
