@@ -49,8 +49,7 @@ _KNOWN = _WISHES | _SELDOM | {"model", "messages", "stream", "stream_options"}
 
 
 def parse_request(body: Json) -> ChatRequest:
-    if not isinstance(body, dict):
-        body = reading.body_object(body)
+    body = reading.body_object(body)
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         model = reading.filled_text(body, "model")
@@ -67,9 +66,9 @@ def parse_request(body: Json) -> ChatRequest:
             model=model,
             messages=messages,
             stream=stream,
-            sampling=_NO_WISHES if _WISHES.isdisjoint(body) else _sampling(body),
+            sampling=_sampling(body),
             include_usage=wanted or not stream,
-            extra={} if body.keys() <= _KNOWN else _extra(body),
+            extra=_extra(body),
         )
     for retired in ("functions", "function_call"):
         if body.get(retired):

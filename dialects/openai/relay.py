@@ -45,17 +45,13 @@ def relay_body(body: Mapping[str, Json], model: str, quirks: OpenAiQuirks) -> di
     if not quirks.reasoning_effort:
         sent.pop("reasoning_effort", None)
     if not quirks.developer_role:
-        for message in body["messages"]:
+        for place, message in enumerate(body["messages"]):
             if isinstance(message, dict) and message.get("role") == "developer":
-                sent["messages"] = [_with_system(each) for each in body["messages"]]
-                break
+                # Most callers have none, and then their own list passes.
+                if sent["messages"] is body["messages"]:
+                    sent["messages"] = [*body["messages"]]
+                sent["messages"][place] = {**message, "role": "system"}
     return sent
-
-
-def _with_system(message: Json) -> Json:
-    if isinstance(message, dict) and message.get("role") == "developer":
-        return {**message, "role": "system"}
-    return message
 
 
 class OpenAiWatch(FrameWatch):

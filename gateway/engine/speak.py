@@ -86,8 +86,8 @@ async def relayed(
                 if not _says(opening, frames):
                     continue
                 piece, opening = held, None
-                if tap is not None and sink is not None:
-                    tap.ready = sink.ready
+                if tap is not None:
+                    tap.open()
             yield piece
     finally:
         await batches.aclose()
@@ -101,7 +101,7 @@ async def relayed(
 
 
 def _tap(piece_of: Callable[[T], bytes], sink: Sink | None) -> Tap[T] | None:
-    """What writes to `sink` at once; its owner makes it ready."""
+    """What writes to `sink` at once; its owner opens it."""
     if sink is None:
         return None
     put = sink.put
@@ -111,7 +111,7 @@ def _tap(piece_of: Callable[[T], bytes], sink: Sink | None) -> Tap[T] | None:
         if piece:
             put(piece)
 
-    return Tap(take)
+    return Tap(take, sink.ready)
 
 
 def _says(parser: Parser, frames: Sequence[Frame]) -> bool:
@@ -196,8 +196,8 @@ async def translated(
                 piece = held
             if piece:
                 # Only now: what renders to nothing commits nobody, and another may be asked yet.
-                if tap is not None and sink is not None:
-                    tap.ready = sink.ready
+                if tap is not None:
+                    tap.open()
                 yield piece
     finally:
         await batches.aclose()
