@@ -20,6 +20,7 @@ from gateway.accounts.metering import Metering
 from gateway.cache.answers import Answers, shelf_of
 from gateway.cache.items import MAX_BYTES, Items
 from gateway.cache.shelf import MemoryShelf
+from gateway.direct import Whole
 from gateway.engine.attempts import Walker
 from gateway.engine.cooldown import CooldownTable
 from gateway.engine.learned import Learned
@@ -74,7 +75,7 @@ from gateway.routes.live import hub
 from gateway.routes.outgoing import mark_by
 from gateway.routes.sockets import answers
 from gateway.sealing import Sealer
-from gateway.services import SERVICES, ProviderDirectory, Services
+from gateway.services import SERVICES, STANDING, ProviderDirectory, Services, Standing
 from gateway.settings import Settings
 from gateway.store.database import Database
 from gateway.store.redis import connect
@@ -103,6 +104,7 @@ def build_app(
     """
     providers.rows(settings.providers, environment)
     app = web.Application(client_max_size=settings.server.body_limit)
+    app[STANDING] = standing = Standing()
     for part in (
         ai_request,
         chat,
@@ -131,8 +133,8 @@ def build_app(
     app.middlewares.append(
         door(
             dialect_of,
-            identify_by(app),
-            early(app),
+            identify_by(standing),
+            early(app[page.SITE], standing),
             mark_by(app),
             access.visited if access is not None else None,
         )
@@ -145,7 +147,7 @@ def build_app(
         try:
             await database.open()
             services = _services(settings, client, environment, access, database, redis, place)
-            app[SERVICES] = services
+            app[SERVICES] = standing.services = services
             Reloader(services, lambda: (settings, environment))
             await services.overrides.load()
             if services.overrides.values:
@@ -329,14 +331,16 @@ def _services(
     return services
 
 
-def early(app: web.Application) -> Early:
+def early(site: page.Site, standing: Standing) -> Early:
     """Pages and their files are anybody's; of the rest, what another site's page may not ask."""
-    site = app[page.SITE]
 
     def answer(request: web.Request) -> web.StreamResponse | None:
+        if type(request) is Whole:
+            standing.services.origins.check(request)
+            return None
         if request.method in PAGE_METHODS and (found := page.shown(site, request)) is not None:
             return found
-        return app[SERVICES].origins.preflight(request)
+        return standing.services.origins.preflight(request)
 
     return answer
 

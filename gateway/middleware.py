@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from time import monotonic
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from chat.errors import (
@@ -28,7 +28,7 @@ from dialects.ascii_json import ascii_json
 from dialects.base import InboundDialect
 from dialects.complete import CompleteDialect
 from dialects.retry_after import MAX_WAIT_S
-from gateway.direct import Short
+from gateway.direct import Short, Whole
 from gateway.engine.ports import OPEN, Caller
 from gateway.monitor.access import Visit
 from gateway.store.faults import is_of_the_store
@@ -59,8 +59,6 @@ QUESTION_PATTERNS = frozenset(
 NAMES = frozenset(path[1:] for path in QUESTIONS)
 """As clients ask for them whose base URL ends in a slash."""
 
-WHOLE = frozenset((web.Response, Short))
-"""Answers that are marked when they are there; what streams marks itself before it begins."""
 STORE_AGAIN_S = 2.0
 
 log = logging.getLogger("pointsman.door")
@@ -114,7 +112,7 @@ def door(
             response = early(request)
             if response is None:
                 request[CALLER] = identify(request)
-                if request.path.startswith("//"):
+                if type(request) is not Whole and request.path.startswith("//"):
                     handler = await _one_slash(request)
                 response = await handler(request)
         except GatewayError as error:
@@ -127,8 +125,14 @@ def door(
         except Exception as fault:
             failure = _of_ours(fault, request)
         else:
-            # Cheaper than aiohttp's signal, which is awaited for each answer.
-            if type(response) in WHOLE:
+            if type(response) is Short:
+                if type(request) is Whole and hdrs.ORIGIN not in request.headers:
+                    # All that it has to say is in it.
+                    return response
+                response = response.full()
+            # Cheaper than aiohttp's signal, which is awaited for each answer. What streams marks
+            # itself before it begins.
+            if type(response) is web.Response:
                 mark(request, response)
             if visited is not None and request.path not in QUESTIONS:
                 _visit(visited, request, response.status, None, began)

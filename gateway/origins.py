@@ -73,12 +73,13 @@ class Origins:
     def check(self, request: web.Request) -> None:
         """Raises NotAllowed."""
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and not self.allows(origin) and not _same(origin, request.host):
+        host = request.host
+        if origin is not None and not self.allows(origin) and not _same(origin, host):
             raise NotAllowed(FOREIGN.format(origin=origin[:100]), code="origin_not_allowed")
-        if self._is_open() and not _is_own(request.host):
+        if self._is_open() and not _is_own(host):
             raise NotAllowed(
                 f"This gateway asks for no key, so it is asked by its own name only, "
-                f"not as {request.host[:100]}.",
+                f"not as {host[:100]}.",
                 code="host_not_allowed",
             )
 

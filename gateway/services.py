@@ -145,4 +145,12 @@ class Services:
         return self.reloader is not None and self.reloader.reload()
 
 
+class Standing:
+    """Where the services are found by what is made before they are and runs for each request:
+    `app[SERVICES]` is a call or three."""
+
+    services: Services
+
+
 SERVICES = web.AppKey("services", Services)
+STANDING = web.AppKey("standing", Standing)

@@ -21,7 +21,7 @@ from chat.request import ChatRequest, Json
 from dialects.base import OutboundDialect, Parser
 from dialects.framing import Decoder, Frame
 from providers import http1
-from providers.bodies import MAX_BODY, bounded, drained, is_json, json_body
+from providers.bodies import MAX_BODY, bounded, drained, is_json, json_body, parsed
 from providers.connection import FaultKind, Through
 from providers.embeddings import EmbeddingRequest, Embeddings
 from providers.model_info import ModelInfo
@@ -164,8 +164,7 @@ class HttpProvider:
     async def whole(self, request: ChatRequest, model: str) -> Batch:
         """Events of one whole answer. Raises UpstreamError."""
         body = self.adapt(self.dialect.build_request(request, model), request)
-        async with self._opened(model, False, _packed(body)) as answer:
-            return self.dialect.parse_response(await json_body(answer, self._one_shot_s))
+        return self.dialect.parse_response(await self._answer_of(self._where(model, False), body))
 
     async def relay(
         self,
@@ -194,14 +193,31 @@ class HttpProvider:
 
     async def relay_whole(self, body: dict[str, Json], model: str) -> dict[str, Json]:
         """The upstream's own answer as it is. Raises UpstreamError."""
-        async with self._opened(model, False, _packed(body), self.wanting(body)) as answer:
-            return self._object(await json_body(answer, self._one_shot_s))
+        where = self._where(model, False)
+        return self._object(await self._answer_of(where, body, self.wanting(body)))
 
     async def asked(self, path: str, body: dict[str, Json]) -> dict[str, Json]:
         """A JSON question that is no chat, at `path` under the base. Raises UpstreamError."""
-        where = http1.address(self._base + path)
-        async with Opened(self, "POST", where, _packed(body), self._one_shot_s) as answer:
-            return self._object(await json_body(answer, self._one_shot_s))
+        return self._object(await self._answer_of(http1.address(self._base + path), body))
+
+    async def _answer_of(
+        self, where: http1.Address, body: dict[str, Json], more: bytes = b""
+    ) -> Json:
+        """What an answer that comes whole says. `Opened` is for those that are read in pieces; by
+        it this would be two coroutines more. Raises UpstreamError."""
+        limit, answer = self._one_shot_s, None
+        try:
+            head = self.head + more
+            answer = await self.client.ask("POST", where, head, _packed(body), idle_s=limit)
+            if answer.status != 200:
+                raise await self.refusal(answer)
+            said = answer.whole(MAX_BODY)
+            return parsed(await bounded(answer, MAX_BODY, limit) if said is None else said)
+        except http1.Fault as fault:
+            raise _named(fault, self.name) from None
+        finally:
+            if answer is not None:
+                answer.let_go()
 
     def _object(self, answer: Json) -> dict[str, Json]:
         if not isinstance(answer, dict):
@@ -233,14 +249,17 @@ class HttpProvider:
         return Opened(self, "GET", http1.address(url), b"", CHECK_S)
 
     def _opened(self, model: str, stream: bool, body: bytes, more: bytes = b"") -> Opened:
+        limit = self._idle_s if stream else self._one_shot_s
+        return Opened(self, "POST", self._where(model, stream), body, limit, more)
+
+    def _where(self, model: str, stream: bool) -> http1.Address:
         where = self._urls.get((model, stream))
         if where is None:
             # Bounded, since a caller can name any model.
             if len(self._urls) > 1000:
                 self._urls.clear()
             where = self._urls[model, stream] = http1.address(self.url(model, stream))
-        limit = self._idle_s if stream else self._one_shot_s
-        return Opened(self, "POST", where, body, limit, more)
+        return where
 
     def scrub(self, error: UpstreamError) -> None:
         """Takes our key out of what the upstream said: some repeat it."""

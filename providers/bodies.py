@@ -54,9 +54,11 @@ async def bounded(answer: http1.Answer, limit: int, seconds: float, *, cut: bool
 
 
 async def json_body(answer: http1.Answer, seconds: float) -> Json:
-    body = answer.whole(MAX_BODY)
-    if body is None:
-        body = await bounded(answer, MAX_BODY, seconds)
+    return parsed(await bounded(answer, MAX_BODY, seconds))
+
+
+def parsed(body: bytes) -> Json:
+    """Raises Broken for what is not JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

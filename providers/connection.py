@@ -62,17 +62,19 @@ class Answer:
     """One answer. Whoever has it must call `let_go`, which gives the connection back when the
     answer was read to its end, and closes it when not."""
 
-    __slots__ = ("_connection", "_inflate", "plain", "read", "status")
+    __slots__ = ("_connection", "_inflate", "let_go", "plain", "read", "status")
 
     read: Callable[[], Awaitable[bytes]]
     """What came since the last time, waiting for it; b"" at the end. Raises Fault."""
+    let_go: Callable[[], None]
 
     def __init__(self, connection: Connection, status: int) -> None:
         self._connection = connection
         self.status = status
-        coding = self.header(b"content-encoding")
+        coding = connection.coding
         # Nothing between the connection and its reader: each call counts for each chunk.
         self.read = connection.read
+        self.let_go = connection.let_go
         self.plain = coding in (b"", b"identity")
         if not self.plain:
             if coding not in (b"gzip", b"x-gzip", b"deflate"):
@@ -120,7 +122,8 @@ class Answer:
         connection = self._connection
         if not (self.plain and connection.complete) or connection.buffered > limit:
             return None
-        connection.resume()
+        if connection.paused:
+            connection.resume()
         chunks, connection.chunks = connection.chunks, []
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -141,9 +144,6 @@ class Answer:
             if chunk:
                 return chunk
 
-    def let_go(self) -> None:
-        self._connection.let_go()
-
 
 class Connection(asyncio.Protocol):
     """One socket, one request at a time."""
@@ -159,9 +159,11 @@ class Connection(asyncio.Protocol):
         self._idle_s = 0.0
         self._last = 0.0
         self._busy = False
-        self._paused = False
+        self.paused = False
         self._seen = 0
         self._framed = False
+        self.coding = b""
+        """Of the answer's body, as its header has it."""
         self._interim = False
         self._started = False
         self._keep = False
@@ -196,7 +198,8 @@ class Connection(asyncio.Protocol):
         try:
             transport.write(request)
             while not self._started:
-                await self._silence()
+                waiter = self._waiter = self._loop.create_future()
+                await waiter
                 if self._fault is not None:
                     self._woken()
             return Answer(self, parser.get_status_code())
@@ -218,13 +221,13 @@ class Connection(asyncio.Protocol):
         chunk = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self.chunks = []
         self.buffered = 0
-        if self._paused:
+        if self.paused:
             self.resume()
         return chunk
 
     def resume(self) -> None:
-        if self._paused and self._transport is not None:
-            self._paused = False
+        if self.paused and self._transport is not None:
+            self.paused = False
             self._transport.resume_reading()
 
     def let_go(self) -> None:
@@ -288,9 +291,9 @@ class Connection(asyncio.Protocol):
                 self.drop()
                 return
             self._timer = self._loop.call_later(KEEPALIVE_S - quiet, self._look)
-        elif self._paused or quiet < self._idle_s:
+        elif self.paused or quiet < self._idle_s:
             # A paused socket is silent because the caller does not read.
-            left = self._idle_s if self._paused else self._idle_s - quiet
+            left = self._idle_s if self.paused else self._idle_s - quiet
             self._timer = self._loop.call_later(left, self._look)
         else:
             self._failed("idle")
@@ -339,10 +342,11 @@ class Connection(asyncio.Protocol):
                     chunks.clear()
                     self.buffered = 0
                     return
-        if self.buffered > BUFFERED and not self._paused and self._transport is not None:
-            self._paused = True
+        if self.buffered > BUFFERED and not self.paused and self._transport is not None:
+            self.paused = True
             self._transport.pause_reading()
-        self._wake()
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -375,9 +379,13 @@ class Connection(asyncio.Protocol):
         if self._interim:
             self.headers = []
             return
-        for name, _ in self.headers:
-            if name.lower() in (b"content-length", b"transfer-encoding"):
+        self.coding = b""
+        for name, value in self.headers:
+            name = name.lower()
+            if name == b"content-length" or name == b"transfer-encoding":
                 self._framed = True
+            elif name == b"content-encoding" and not self.coding:
+                self.coding = value
         self._started = True
 
     def on_body(self, data: bytes) -> None:

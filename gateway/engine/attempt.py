@@ -25,6 +25,7 @@ class Attempt:
     """The ticket of an attempt that finds out whether a target is well again; else 0."""
     hedge: bool = False
     """Asked beside another attempt that was slow."""
+    usage: Usage = field(default_factory=lambda: UNCOUNTED)
     first_at: float | None = None
     ended: float | None = None
     outcome: str = ""
@@ -32,7 +33,6 @@ class Attempt:
     as the answer had been given before."""
     error: str | None = None
     """What the error said, for a person."""
-    usage: Usage = field(default_factory=lambda: UNCOUNTED)
     seen: int = 0
     """Counts whatever the upstream said; pings and comments say nothing."""
     renderer: Renderer | None = None

@@ -39,6 +39,8 @@ class Walker:
     ) -> None:
         self._learned = learned if learned is not None else Learned()
         self._rests = rests
+        self.calm = rests.calm
+        """Nobody rests: what most requests meet."""
         self._recorder = recorder
         self.clock = clock
         self._retries = RetryBudget(settings.retry_share)
@@ -71,7 +73,7 @@ class Walker:
         a whole answer has its own deadline in the provider.
         """
         self._retries.earn()
-        targets, early = self._awake(plan, trace)
+        targets, early = (plan.targets, False) if self.calm() else self._awake(plan, trace)
         walk = Walk(self, targets, ask, trace, attempts, began, stream=stream, early=early)
         walk.afford = afford
         if plan.hedge_s is None or len(targets) < 2:
@@ -91,9 +93,8 @@ class Walker:
         return attempt, first
 
     async def enter(self, target: Target, *, early: bool) -> int | None:
-        """A probe's ticket, 0, or None when it may not be asked now."""
-        if self._rests.calm():
-            return 0
+        """A probe's ticket, 0, or None when it may not be asked now. Not asked while all is
+        `calm`."""
         probe = self._rests.enter(target.name, early=early)
         return await probe if isinstance(probe, Awaitable) else probe
 
@@ -117,7 +118,7 @@ class Walker:
     def succeeded(self, attempt: Attempt) -> None:
         """One attempt gave its whole answer."""
         self._ended(attempt, "finished")
-        if not self._rests.calm():
+        if not self.calm():
             self._rests.succeeded(attempt.target.name)
 
     def left(self, attempt: Attempt) -> None:
@@ -132,8 +133,6 @@ class Walker:
     def _awake(self, plan: Plan, trace: Trace) -> tuple[Sequence[Target], bool]:
         """The targets that do not rest. When all rest, those whose rest is only our own
         caution, one probe at a time (True): an answer late is better than none."""
-        if self._rests.calm():
-            return plan.targets, False
         awake: list[Target] = []
         cautious: list[Target] = []
         notes: list[Step] = []

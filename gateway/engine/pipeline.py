@@ -179,7 +179,9 @@ class Pipeline:
             reserved = asked.grant.reserve(asked.request, plan.targets)
             if reserved is not None:
                 await reserved
-        waited = 0.0 if self._turns is None else await run.take_turn(self._turns)
+        waited = 0.0
+        if self._turns is not None and (turn := run.take_turn(self._turns)) is not None:
+            waited = await turn
         run.committed, first = await self.walker.commit(
             plan,
             partial(ask, run),

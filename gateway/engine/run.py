@@ -189,12 +189,16 @@ class Run:
         targets = plan.targets
         return lambda attempts: grant.again(request, targets, attempts)
 
-    async def take_turn(self, turns: Turns) -> float:
-        """Waits for it where the route has no room; seconds. Raises QueueFull."""
+    def take_turn(self, turns: Turns) -> Awaitable[float] | None:
+        """To be awaited where the route has no room: the seconds that it took. Raises
+        QueueFull."""
         entered = turns.enter(self.trace.route, self.asked.caller, self._queued)
         if entered is None or not isinstance(entered, Awaitable):
             self.leave = entered
-            return 0.0
+            return None
+        return self._turn_taken(entered)
+
+    async def _turn_taken(self, entered: Awaitable[Leave]) -> float:
         came = self.clock()
         try:
             self.leave = await entered
@@ -253,15 +257,15 @@ class Run:
         trace.total_ms = (self.clock() - self.began) * 1000
         self.pipeline.recorder.settle(
             Settlement(
-                outcome=self.outcome,
-                door=asked.dialect.name,
-                trace=trace,
-                usage=usage,
-                committed=self.committed is not None,
-                error=self.failure.kind if self.failure else None,
-                caller=asked.caller,
-                attempts=attempts,
-                request=asked.request,
+                self.outcome,
+                asked.dialect.name,
+                trace,
+                usage,
+                self.committed is not None,
+                self.failure.kind if self.failure else None,
+                asked.caller,
+                attempts,
+                asked.request,
             )
         )
         if asked.grant is not None:

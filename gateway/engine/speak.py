@@ -7,7 +7,7 @@ each read of the upstream; a stream that ends without its finish is raised as cu
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import TypeGuard, TypeVar, cast
+from typing import TypeGuard, TypeVar
 
 from chat.errors import Broken, UpstreamError
 from chat.events import UNCOUNTED, Batch, Finish, Start, Usage
@@ -134,13 +134,13 @@ async def relayed_whole(
     asked: Asked, provider: Provider, model: str, progress: Progress, trace: Trace
 ) -> Json:
     """The upstream's own body, looked through for errors and usage, with the model renamed."""
-    dialect = cast(RelayDialect, provider.dialect)
+    dialect: RelayDialect = provider.dialect  # type: ignore[assignment]
     body = await provider.relay_whole(dialect.relay_body(asked.body, model), model)
     progress.usage, finished = dialect.usage_in(body)
     if not finished:
         raise Broken("The upstream's answer ended before it was finished.", code="cut")
-    form = structured.wanted(asked.request)
-    if form is not None:
+    form = asked.request.response_format
+    if form is not None and (form := structured.wanted(asked.request)) is not None:
         structured.check_relayed(fold(dialect.parse_response(body)), form, trace)
     for field in ("model", "modelVersion"):
         if field in body:

@@ -99,8 +99,9 @@ class Walk(Generic[T]):
     async def leg(self, *, hedge: bool = False) -> tuple[Attempt, T] | None:
         """The attempt that committed, and what it gave; None when nobody is left. Raises
         UpstreamError for what no other target would mend."""
-        while self.has_more:
-            target = self._targets[self._next]
+        targets = self._targets
+        while self._next < len(targets):
+            target = targets[self._next]
             self._next += 1
             if target.provider.name in self._refused:
                 continue
@@ -124,13 +125,16 @@ class Walk(Generic[T]):
             if self._attempts and not await self._afforded(target):
                 return None
             # Asked again before each attempt: others may have opened the breaker meanwhile.
-            probe = await walker.enter(target, early=self._early)
-            if probe is None:
-                return None
+            probe = 0
+            if not walker.calm():
+                found = await walker.enter(target, early=self._early)
+                if found is None:
+                    return None
+                probe = found
             trace.target = target.name
             trace.provider = target.provider.name
             trace.model = target.model
-            attempt = Attempt(target, self.now, probe, hedge, usage=UNCOUNTED)
+            attempt = Attempt(target, walker.clock(), probe, hedge, UNCOUNTED)
             self._attempts.append(attempt)
             if trace.watch is not None:
                 trace.tell("asking", target=target.name, attempt=len(self._attempts))

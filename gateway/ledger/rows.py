@@ -55,40 +55,37 @@ def _of_attempt(
     ends: EndsOf,
     at: int,
 ) -> Row:
-    usage, target, began = attempt.usage, attempt.target, attempt.began
-    trace = settlement.trace
-    outcome = attempt.outcome
-    error = None
-    if outcome not in ("finished", "cancelled"):
-        # One that was still running when its request ended was cut off with it.
-        outcome, error = ("failed", outcome) if outcome else ("cancelled", None)
-    price = prices.of(target.provider.name, target.model)
-    told = usage
+    told, target, began = attempt.usage, attempt.target, attempt.began
+    outcome, error, usage = attempt.outcome, None, told
     if outcome != "finished":
+        if outcome != "cancelled":
+            # One that was still running when its request ended was cut off with it.
+            outcome, error = ("failed", outcome) if outcome else ("cancelled", None)
         usage = _estimated(settlement, attempt)
-    cost = _cost(price, usage)
+    provider = target.provider.name
+    price = prices.of(provider, target.model)
+    cost = None if price is None else _cost(price, usage)
     if cost is None and error in NOT_BILLED and attempt.first_at is None:
         cost = 0
+    routed = answered and settlement.trace.tier is not None
     return _row(
         settlement,
         at,
-        number=number,
-        answered=answered,
-        provider=target.provider.name,
-        model=target.model,
-        outcome=outcome,
-        error=error,
-        hedge=attempt.hedge,
-        usage=usage,
-        price=price,
-        cost=cost,
-        saved=None,
-        others=_others(settlement, usage, prices, ends)
-        if answered and trace.tier is not None
-        else NOBODY,
-        first_ms=None if attempt.first_at is None else (attempt.first_at - began) * 1000,
-        total_ms=None if attempt.ended is None else (attempt.ended - began) * 1000,
-        estimated=usage is not told,
+        number,
+        answered,
+        provider,
+        target.model,
+        outcome,
+        error,
+        attempt.hedge,
+        usage,
+        price,
+        cost,
+        None,
+        _others(settlement, usage, prices, ends) if routed else NOBODY,
+        None if attempt.first_at is None else (attempt.first_at - began) * 1000,
+        None if attempt.ended is None else (attempt.ended - began) * 1000,
+        usage is not told,
     )
 
 
@@ -116,27 +113,27 @@ def _alone(settlement: Settlement, prices: Prices, ends: EndsOf, at: int) -> Row
     return _row(
         settlement,
         at,
-        number=1,
-        answered=settlement.outcome == "finished",
-        provider=trace.provider,
-        model=trace.model,
-        outcome=settlement.outcome,
-        error=settlement.error,
-        hedge=False,
-        usage=usage,
-        price=price,
-        cost=0 if hit else worth,
-        saved=worth if hit else None,
-        others=NOBODY,
-        first_ms=trace.first_token_ms,
-        total_ms=trace.total_ms,
+        1,
+        settlement.outcome == "finished",
+        trace.provider,
+        trace.model,
+        settlement.outcome,
+        settlement.error,
+        False,
+        usage,
+        price,
+        0 if hit else worth,
+        worth if hit else None,
+        NOBODY,
+        trace.first_token_ms,
+        trace.total_ms,
+        False,
     )
 
 
 def _row(
     settlement: Settlement,
     at: int,
-    *,
     number: int,
     answered: bool,
     provider: str,
@@ -151,9 +148,22 @@ def _row(
     others: tuple[int | None, int | None],
     first_ms: float | None,
     total_ms: float | None,
-    estimated: bool = False,
+    estimated: bool,
 ) -> Row:
+    """By place, as seventeen names are looked for one by one."""
     trace, caller = settlement.trace, settlement.caller
+    came, went = usage.input_tokens, usage.output_tokens
+    named, route, tier, reason = caller.name, trace.route, trace.tier or "", trace.reason
+    if (
+        len(named) > 200
+        or len(route) > 100
+        or len(tier) > 40
+        or len(model) > 200
+        or len(reason) > 300
+        or "\0" in f"{named}{route}{tier}{model}{reason}"
+    ):
+        named, route, tier = _text(named, 200), _text(route, 100), _text(tier, 40)
+        model, reason = _text(model, 200), _text(reason, 300)
     return (
         at,
         at // DAY_MS,
@@ -161,22 +171,22 @@ def _row(
         number,
         answered,
         caller.id,
-        _text(caller.name, 200),
+        named,
         settlement.door,
-        _text(trace.route, 100),
-        "" if trace.tier is None else _text(trace.tier, 40),
+        route,
+        tier,
         provider,
-        _text(model, 200),
+        model,
         outcome,
         error,
         hedge,
         trace.cache == "hit",
         # Most upstreams count but two of them: no call is made for what is not there.
-        usage.input_tokens and _count(usage.input_tokens),
+        came if came is None or 0 <= came < MOST_TOKENS else None,
         usage.cached_tokens and _count(usage.cached_tokens),
         usage.cache_write_tokens and _count(usage.cache_write_tokens),
         usage.reasoning_tokens and _count(usage.reasoning_tokens),
-        usage.output_tokens and _count(usage.output_tokens),
+        went if went is None or 0 <= went < MOST_TOKENS else None,
         cost,
         price.date if price is not None else None,
         saved,
@@ -185,7 +195,7 @@ def _row(
         total_ms,
         trace.score,
         trace.classifier_version,
-        _text(trace.reason, 300),
+        reason,
         trace.propensity,
         estimated,
     )

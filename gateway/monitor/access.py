@@ -84,40 +84,21 @@ class AccessLog:
             self._write(lines)
 
 
-def fields(entry: Entry) -> dict[str, object]:
-    """What a line tells; what did not happen is left out."""
-    return _of_visit(entry) if isinstance(entry, Visit) else _of_settlement(entry)
-
-
-def _of_visit(visit: Visit) -> dict[str, object]:
-    found: dict[str, object] = {
-        "request_id": visit.request_id,
-        "outcome": "served" if visit.status < 400 else "refused",
-        "method": visit.method,
-        "path": visit.path,
-        "status": visit.status,
-    }
-    if visit.caller_id is not None:
-        found["caller"] = visit.caller_id
-    if visit.error is not None:
-        found["error"] = visit.error
-    found["total_ms"] = round(visit.total_ms, 1)
-    return found
-
-
-def _of_settlement(settlement: Settlement) -> dict[str, object]:
-    trace, usage = settlement.trace, settlement.usage
-    found: dict[str, object] = {
-        "request_id": trace.request_id,
-        "door": settlement.door,
-        "outcome": settlement.outcome,
-        "route": trace.route,
-        "target": trace.target,
-    }
+def tell(entry: Entry, found: dict[str, object]) -> None:
+    """Adds what a line tells; what did not happen is left out."""
+    if isinstance(entry, Visit):
+        _visit(entry, found)
+        return
+    trace, usage = entry.trace, entry.usage
+    found["request_id"] = trace.request_id
+    found["door"] = entry.door
+    found["outcome"] = entry.outcome
+    found["route"] = trace.route
+    found["target"] = trace.target
     if trace.trace_id is not None:
         found["trace_id"] = trace.trace_id
-    if settlement.error is not None:
-        found["error"] = settlement.error
+    if entry.error is not None:
+        found["error"] = entry.error
     if trace.tier is not None:
         found["tier"] = trace.tier
     if trace.score is not None:
@@ -131,7 +112,20 @@ def _of_settlement(settlement: Settlement) -> dict[str, object]:
     if trace.classifier_ms is not None:
         found["classifier_ms"] = round(trace.classifier_ms, 1)
     if trace.first_token_ms is not None:
-        found["first_token_ms"] = round(trace.first_token_ms, 1)
+        found["first_token_ms"] = int(trace.first_token_ms * 10 + 0.5) / 10
     if trace.total_ms is not None:
-        found["total_ms"] = round(trace.total_ms, 1)
-    return found
+        # `round` reads the number out of its own text, which is as dear as five calls.
+        found["total_ms"] = int(trace.total_ms * 10 + 0.5) / 10
+
+
+def _visit(visit: Visit, found: dict[str, object]) -> None:
+    found["request_id"] = visit.request_id
+    found["outcome"] = "served" if visit.status < 400 else "refused"
+    found["method"] = visit.method
+    found["path"] = visit.path
+    found["status"] = visit.status
+    if visit.caller_id is not None:
+        found["caller"] = visit.caller_id
+    if visit.error is not None:
+        found["error"] = visit.error
+    found["total_ms"] = round(visit.total_ms, 1)

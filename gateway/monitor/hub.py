@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from gateway.engine.cooldown import PROBE_S
 from gateway.engine.ports import Caller, Rest, Settlement
 from gateway.monitor.row import row_of
 from gateway.monitor.window import (
+    BOUNDS,
+    LEAST,
     WINDOW_S,
     Seen,
     Tally,
     Window,
-    bin_of,
     failed_before,
     percentile,
     percentiles,
@@ -133,21 +135,23 @@ class Hub:
         tally = self._sums.get(key)
         if tally is None:
             tally = self._sums[key] = Tally(second)
-        seen = Seen(
+        outcome, first, total = settlement.outcome, trace.first_token_ms, trace.total_ms
+        # As bin_of and Seen would, without a call to either.
+        seen = (
             second,
-            settlement.outcome == "failed",
-            settlement.outcome == "cancelled",
+            outcome == "failed",
+            outcome == "cancelled",
             usage.input_tokens or 0,
             usage.output_tokens or 0,
-            bin_of(trace.first_token_ms),
-            bin_of(trace.total_ms),
+            None if first is None else LEAST + bisect_right(BOUNDS, first),
+            None if total is None else LEAST + bisect_right(BOUNDS, total),
             (trace.tier or trace.route) if trace.route else "",
             trace.target,
             failed_before(((one.target.name, one.outcome) for one in attempts), trace.target)
             if len(attempts) > 1
             else (),
         )
-        tally.add(seen)
+        tally.add(tuple.__new__(Seen, seen))
         if trace.tier is not None or trace.score is not None:
             self._decided(trace.score, trace.route, trace.tier)
 

@@ -17,7 +17,7 @@ from typing import TextIO
 
 import orjson
 
-from gateway.monitor.access import AccessLog, Entry, Line, fields
+from gateway.monitor.access import AccessLog, Entry, Line, tell
 from gateway.monitor.log_files import open_files
 from gateway.monitor.reports import Reports
 from gateway.settings import Log
@@ -151,12 +151,13 @@ def _json_line(at: float, entry: Entry) -> bytes:
         "level": "info",
         "logger": "pointsman.access",
     }
-    line.update(fields(entry))
+    tell(entry, line)
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _text_line(at: float, entry: Entry) -> bytes:
-    found = fields(entry)
+    found: dict[str, object] = {}
+    tell(entry, found)
     outcome = found.pop("outcome")
     return f"{_time(at)[11:19]} {outcome:<9} {_words(found)}\n".encode()
 

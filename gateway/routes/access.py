@@ -9,9 +9,10 @@ from aiohttp import web
 from chat.errors import NotAllowed, NotIdentified
 from gateway.accounts import secret
 from gateway.accounts.identity import CHALLENGE, UNNAMED, key_in
+from gateway.direct import Whole
 from gateway.engine.ports import OPEN, Caller
 from gateway.middleware import CALLER, Identify
-from gateway.services import SERVICES
+from gateway.services import SERVICES, Standing
 
 PUBLIC = frozenset(
     ("/", "/healthz", "/readyz", "/health", "/metrics", "/api/version", "/openapi.json", "/docs")
@@ -30,12 +31,14 @@ KEY_IN_URL = ("/v1/models/", "/v1beta/", "/v1alpha/")
 """Gemini's clients may write ?key= there."""
 
 
-def identify_by(app: web.Application) -> Identify:
+def identify_by(standing: Standing) -> Identify:
     def identify(request: web.Request) -> Caller:
         """Raises NotIdentified."""
-        services = app[SERVICES]
+        services = standing.services
         identity = services.identity
-        if "?" not in request.raw_path and identity.anybody(request.headers):
+        # The paths of `Whole` ones have no query.
+        bare = type(request) is Whole or "?" not in request.raw_path
+        if bare and identity.anybody(request.headers):
             return OPEN
         path = request.path
         if path.startswith("//"):

@@ -30,7 +30,9 @@ async def read_json(request: web.Request) -> Json:
     content_type = request.headers.get("Content-Type", "")
     if content_type != "application/json":
         _check_type(content_type)
-    raw = await read(request)
+    raw = request._read_bytes
+    if raw is None or len(raw) > request.client_max_size:
+        raw = await read(request)
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as fault:

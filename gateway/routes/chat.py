@@ -25,7 +25,7 @@ from gateway.middleware import CALLER, REQUEST_ID
 from gateway.routes.bodies import read_json
 from gateway.routes.ollama import loaded
 from gateway.routes.outgoing import LARGE, Outgoing
-from gateway.services import SERVICES, Services
+from gateway.services import STANDING, Services
 
 ROWS: dict[str, InboundDialect] = {
     "/complete": CompleteDialect(),
@@ -49,12 +49,13 @@ STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering"
 
 def register(app: web.Application) -> None:
     for path, dialect in ROWS.items():
-        app.router.add_post(path, serve_chat(dialect))
+        app.router.add_post(path, serve_chat(app, dialect))
     for path, dialect in OLLAMA_ROWS.items():
-        app.router.add_post(path, serve_chat(dialect, says_nothing=loaded))
+        app.router.add_post(path, serve_chat(app, dialect, says_nothing=loaded))
 
 
 def serve_chat(
+    app: web.Application,
     dialect: InboundDialect,
     completed: Callable[[web.Request, Json], Json] | None = None,
     says_nothing: Callable[[Services, Json], Json | None] | None = None,
@@ -62,8 +63,11 @@ def serve_chat(
     """`completed` adds to the body what a language says elsewhere; `says_nothing` has the whole
     answer to a body that needs no upstream."""
 
+    standing = app[STANDING]
+    has_fallbacks = dialect.name == "openai"
+
     async def handler(request: web.Request) -> web.StreamResponse:
-        services = request.app[SERVICES]
+        services = standing.services
         if services.draining:
             raise Draining
         # Before the body is read: saying no must cost next to nothing.
@@ -75,18 +79,18 @@ def serve_chat(
             reply = says_nothing(services, question)
             if reply is not None:
                 return web.Response(body=orjson.dumps(reply), content_type="application/json")
-        behind = fallbacks_in(question) if dialect.name == "openai" else ()
+        behind: tuple[str, ...] = ()
+        if has_fallbacks and type(question) is dict and "models" in question:
+            behind = fallbacks_in(question)
         asked = Asked(dialect, dialect.parse_request(question), question, behind)
         return await answered(services, request, asked, Trace(request[REQUEST_ID]))
 
     return handler
 
 
-def fallbacks_in(body: Json) -> tuple[str, ...]:
+def fallbacks_in(body: dict[str, Json]) -> tuple[str, ...]:
     """OpenRouter's `models`: whom to ask behind `model`, or in its place. It is taken out of the
     body, since no upstream knows these names. Raises BadRequest."""
-    if not isinstance(body, dict) or "models" not in body:
-        return ()
     models = reading.texts(body, "models")
     if len(models) > MAX_NAMES:
         reading.bad("models", f"has {len(models)} names; {MAX_NAMES} pass.")
@@ -106,15 +110,14 @@ async def answered(
     write_s = pipeline.walker.settings.write_s
     if not asked.request.stream:
         body = await pipeline.whole(asked, trace)
-        whole = _headers(asked, trace, "application/json")
         if len(body) > LARGE:
-            return await Outgoing(request, lambda: whole, write_s).whole(body)
-        return Short(body, whole)
+            json = {"Content-Type": "application/json", **_headers(asked, trace)}
+            return await Outgoing(request, lambda: CIMultiDict(json), write_s).whole(body)
+        return Short(body, _headers(asked, trace))
 
     def headers() -> CIMultiDict[str]:
-        found = _headers(asked, trace, asked.dialect.framing.content_type)
-        found.update(STREAM_HEADERS)
-        return found
+        kind = {"Content-Type": asked.dialect.framing.content_type}
+        return CIMultiDict({**kind, **_headers(asked, trace), **STREAM_HEADERS})
 
     out = Outgoing(request, headers, write_s, before)
     try:
@@ -132,15 +135,9 @@ async def answered(
     return response
 
 
-def _headers(asked: Asked, trace: Trace, content_type: str) -> CIMultiDict[str]:
-    headers = CIMultiDict(
-        {
-            "Content-Type": content_type,
-            "X-Request-Id": trace.request_id,
-            # Anthropic's clients read this one.
-            "Request-Id": trace.request_id,
-        }
-    )
+def _headers(asked: Asked, trace: Trace) -> dict[str, str]:
+    # Anthropic's clients read the second one.
+    headers = {"X-Request-Id": trace.request_id, "Request-Id": trace.request_id}
     # A caller can write anything as a model; only what can stand in a header does.
     if trace.target.isascii() and trace.target.isprintable():
         headers["X-Pointsman-Target"] = trace.target

@@ -21,19 +21,20 @@ OTHERS = {
 
 
 def register(app: web.Application) -> None:
+    chat = serve_chat(app, DIALECT, _question)
+
+    async def call(request: web.Request) -> web.StreamResponse:
+        model, method = _model_and_method(request)
+        other = OTHERS.get(method)
+        if other is not None:
+            return await other(request, model)
+        return await chat(request)
+
     for version in VERSIONS:
         app.router.add_post(f"/{version}/models/{{call:.+}}", call)
     # The AI SDK leaves "models/" out where a model's name has a slash.
     methods = "|".join((*CHAT, *OTHERS))
     app.router.add_post(f"/v1beta/{{call:.+:(?:{methods})}}", call)
-
-
-async def call(request: web.Request) -> web.StreamResponse:
-    model, method = _model_and_method(request)
-    other = OTHERS.get(method)
-    if other is not None:
-        return await other(request, model)
-    return await _chat(request)
 
 
 def _model_and_method(request: web.Request) -> tuple[str, str]:
@@ -50,6 +51,3 @@ def _question(request: web.Request, body: Json) -> Json:
         body["model"] = model
         body["stream"] = CHAT[method]
     return body
-
-
-_chat = serve_chat(DIALECT, _question)

@@ -33,8 +33,8 @@ OPENAI = OpenAiDialect()
 
 
 def register(app: web.Application) -> None:
-    app.router.add_post("/chat/completions", serve_chat(OPENAI, provider_named))
-    app.router.add_post("/chat/completions/stream", serve_chat(OPENAI, streamed))
+    app.router.add_post("/chat/completions", serve_chat(app, OPENAI, provider_named))
+    app.router.add_post("/chat/completions/stream", serve_chat(app, OPENAI, streamed))
     app.router.add_post("/chat/{provider}", chat)
     app.router.add_get("/health/{provider}", health)
 

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from gateway.app import build_app, build_runner
-from gateway.direct import Direct, doors_of
+from gateway.direct import Direct, Short, doors_of
 from gateway.middleware import CHATS
 from gateway.services import SERVICES
 from gateway.turnstile import Runner
@@ -59,7 +59,8 @@ def same(headers: dict[str, str]) -> dict[str, str]:
 @pytest.mark.parametrize(
     "path", ["/complete", "/v1/chat/completions", "/v1/messages", "/api/chat", "/v1/responses"]
 )
-async def test_both_ways_give_the_same_answer(path: str) -> None:
+@pytest.mark.parametrize("origin", ["", "Origin: http://127.0.0.1:1\r\n"])
+async def test_both_ways_give_the_same_answer(path: str, origin: str) -> None:
     body: dict[str, Any] = {"model": "easy/m", "stream": False, "max_tokens": 9}
     if path == "/v1/responses":
         body |= {"input": "Hi", "max_output_tokens": body.pop("max_tokens")}
@@ -70,14 +71,16 @@ async def test_both_ways_give_the_same_answer(path: str) -> None:
     sent = orjson.dumps(body)
     async with gateway_before(saying_hello(False)) as (gateway, _):
         connection = await raw(gateway)
-        question = head(len(sent), path, "Origin: http://127.0.0.1:1\r\n")
+        question = head(len(sent), path, origin)
         short = await connection.ask(question + sent)
         await in_pieces(connection, question, sent)
         usual = await connection.hear()
         connection.close()
         assert short[0] == usual[0] == 200
         assert same(short[1]) == same(usual[1])
-        assert short[1]["vary"] == "origin"
+        assert short[1].get("vary") == ("origin" if origin else None)
+        assert short[1]["x-content-type-options"] == "nosniff"
+        assert int(short[1]["content-length"]) == len(short[2])
         assert set(orjson.loads(short[2])) == set(orjson.loads(usual[2]))
         assert b"Hello" in short[2]
         assert gateway.counted("pointsman_in_flight") == 0
@@ -96,6 +99,12 @@ async def test_both_ways_give_the_same_stream(path: str) -> None:
         assert short.count(b"data: ") == usual.count(b"data: ") > 2
         assert b"Hello" in short
         assert b"Hello" in usual
+
+
+@pytest.mark.parametrize("value", ["a\nX-Own: b", "a\r\nX-Own: b", "a\rb"])
+def test_a_line_break_in_a_header_goes_out_to_nobody(value: str) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        Short(b"{}", {"X-Pointsman-Target": value}).ready()
 
 
 def test_each_door_of_chats_has_the_short_way() -> None:
