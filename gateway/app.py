@@ -79,6 +79,7 @@ from gateway.services import SERVICES, STANDING, ProviderDirectory, Services, St
 from gateway.settings import Settings
 from gateway.store.database import Database
 from gateway.store.redis import connect
+from gateway.store.watch import Watch
 from gateway.turnstile import Runner
 from providers import http1
 from providers import registry as providers
@@ -152,9 +153,7 @@ def build_app(
             await services.overrides.load()
             if services.overrides.values:
                 services.reload()
-            if database.durable:
-                # One in memory is nobody else's.
-                services.overrides.watch(services.reload)
+            services.overrides.watch(services.watch, services.reload)
             await services.accounts.start()
             await services.metering.start()
             services.feedback.start()
@@ -162,6 +161,7 @@ def build_app(
             services.ledger.start()
             services.pressure.start()
             await services.jobs.start()
+            services.watch.start()
             looking = asyncio.create_task(_look(services, looked))
             yield
             await services.jobs.close()
@@ -171,7 +171,7 @@ def build_app(
             await services.feedback.close()
             await services.accounts.close()
             await services.metering.close()
-            await services.overrides.close()
+            await services.watch.close()
             await services.answers.close()
             await services.items.close()
             await services.ledger.close()
@@ -250,7 +250,8 @@ def _services(
     walker = Walker(settings.attempts, rests, recorder, time.monotonic, learned)
     warnings: dict[str, str] = {}
     bell = place.bells.of(place.worker) if place.bells is not None else None
-    accounts = Accounts(settings, CodeBook(database), redis, warnings, bell=bell)
+    watch = Watch(database)
+    accounts = Accounts(settings, CodeBook(database), watch, redis, warnings, bell=bell)
     metering = Metering(
         accounts, database, redis, place.board, place.worker, flush=lambda: services.ledger.flush()
     )
@@ -295,6 +296,7 @@ def _services(
         metrics.jobs,
         pace_of=accounts.pace_of,
     )
+    work.watch(watch)
     services = Services(
         settings=settings,
         client=client,
@@ -324,6 +326,7 @@ def _services(
         items=Items(MemoryShelf(MAX_BYTES) if place.shelf is None else place.shelf, redis),
         overrides=Overrides(database, Sealer(settings.store), warnings),
         database=database,
+        watch=watch,
         redis=redis,
         started=time.monotonic(),
         at_start=settings,

@@ -1,22 +1,19 @@
 """Settings that were changed while the service runs: kept in the store, laid over gateway.toml.
 
-A change is validated whole, stored with a version, and in use here at once; other processes look
-at the version every second. null takes a change back: gateway.toml holds again.
+A change is validated whole, stored with a version, and in use here at once; the store's watch tells
+other processes. null takes a change back: gateway.toml holds again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 from sqlalchemy import delete, insert, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.sealing import Sealer
@@ -24,10 +21,9 @@ from gateway.settings import Route, Settings
 from gateway.store.database import Database
 from gateway.store.tables.settings import OVERRIDES
 from gateway.store.upsert import insert_into
+from gateway.store.watch import Watch, Wish
 from providers.registry import catalog
 
-LOOK_S = 1.0
-"""Between two looks at the version."""
 VERSION = ""
 """The row whose version is that of the whole."""
 SECRET = ("api_key",)
@@ -50,21 +46,22 @@ class Overrides:
         self._database = database
         self._sealer = sealer
         self._warnings = warnings
-        self._looking: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
         """Reads them. Raises SQLAlchemyError."""
         async with self._database.read() as connection:
             self.values, self.version = await self._load(connection)
 
-    def watch(self, changed: Callable[[], object]) -> None:
+    def watch(self, watch: Watch, changed: Callable[[], object]) -> None:
         """Calls `changed` when another process changed them."""
-        self._looking = asyncio.create_task(self._look(changed))
+        version = select(OVERRIDES.c.version).where(OVERRIDES.c.path == VERSION).scalar_subquery()
 
-    async def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        async def heard(number: int) -> None:
+            if number != self.version:
+                await self.load()
+                changed()
+
+        watch.add(Wish(version, heard))
 
     async def change(self, changes: Changes, check: Callable[[Changes], object], by: str) -> None:
         """Stores all of them or none. `check` gets the whole as it would be, and raises
@@ -138,19 +135,6 @@ class Overrides:
             "changed_at": now,
             "changed_by": by,
         }
-
-    async def _look(self, changed: Callable[[], object]) -> None:
-        wanted = select(OVERRIDES.c.version).where(OVERRIDES.c.path == VERSION)
-        while True:
-            await asyncio.sleep(LOOK_S)
-            # A database that is gone is told by those who have to write to it.
-            with suppress(SQLAlchemyError, OSError):
-                async with self._database.read() as connection:
-                    found = (await connection.execute(wanted)).scalar()
-                    if found is None or found == self.version:
-                        continue
-                    self.values, self.version = await self._load(connection)
-                changed()
 
 
 def over(settings: Settings, values: Changes) -> Settings:

@@ -19,6 +19,7 @@ from gateway.place import ALONE, Place
 from gateway.plan_lines import plan_lines
 from gateway.reload import Reloader
 from gateway.services import SERVICES, Services
+from gateway.tick import tick
 
 if TYPE_CHECKING:
     from gateway.monitor.traces import Traces
@@ -134,7 +135,7 @@ async def watch(config: Path | None, reloader: Reloader) -> None:
     """Reloads when the file, or a folder of secrets, is another one than a moment ago."""
     seen = stamps(config)
     while True:
-        await asyncio.sleep(LOOK_S)
+        await tick(LOOK_S)
         if (now := stamps(config)) != seen:
             seen = now
             reloader.reload()
@@ -148,7 +149,7 @@ async def beat(services: Services) -> None:
     """Shares this worker's gauges: a scrape may meet any of the workers."""
     while True:
         services.metrics.share()
-        await asyncio.sleep(BEAT_S)
+        await tick(BEAT_S)
 
 
 def stamp(path: Path) -> Stamp:

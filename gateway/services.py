@@ -32,6 +32,7 @@ from gateway.overrides import Changes, Overrides
 from gateway.rests.around import RestsAround
 from gateway.settings import Settings
 from gateway.store.database import Database
+from gateway.store.watch import Watch
 from providers import http1
 from providers.model_info import Abilities
 from providers.registry import Registry
@@ -122,6 +123,7 @@ class Services:
     answers: Answers
     items: Items
     database: Database
+    watch: Watch
     redis: Redis | None
     """None where each process is on its own."""
     started: float

@@ -6,12 +6,13 @@ for ever: a caller who sends it byte by byte would hold a socket as long as he l
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+
+from gateway.tick import tick
 
 LOOK_S = 1.0
 
@@ -20,7 +21,7 @@ async def watch(runner: web.AppRunner, limit_s: Callable[[], float]) -> None:
     """Looks at all connections until it is cancelled; `limit_s` is asked at each look."""
     since: dict[RequestHandler, float] = {}
     while True:
-        await asyncio.sleep(LOOK_S)
+        await tick(LOOK_S)
         if runner.server is None:
             continue
         now, limit = time.monotonic(), limit_s()

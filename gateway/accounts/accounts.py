@@ -1,7 +1,7 @@
 """Who may call, in memory: the hot path asks a map, and the map follows the database.
 
 A change made here is in force at once. The other workers of a machine are rung for, other processes
-learn of it by Redis where there is one, and all look at the database's version every second.
+learn of it by Redis where there is one, and the store's watch tells all who hear of it by neither.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from gateway.accounts.codebook import Book, CodeBook
 from gateway.engine.ports import Caller
 from gateway.settings import Access, Settings, SettingsError
 from gateway.store.faults import unreachable
+from gateway.store.watch import Watch, Wish
 from gateway.terms import SeedTerms
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-LOOK_S = 1.0
+LISTEN_S = 1.0
+"""To one message of Redis', and between two tries to reach it."""
 CHANNEL = "pointsman:codes"
 WARNING = "codes"
+OLD = "The app codes may be old"
 
 log = logging.getLogger("pointsman.accounts")
 
@@ -43,6 +46,7 @@ class Accounts:
         self,
         settings: Settings,
         book: CodeBook,
+        watch: Watch,
         redis: Redis | None = None,
         warnings: MutableMapping[str, str] | None = None,
         now: Callable[[], float] = time.time,
@@ -58,6 +62,8 @@ class Accounts:
         self.fresh_admin_token: str | None = None
         """Made by this start; to be shown once."""
         self._host = settings.server.host
+        self._watch = watch
+        watch.add(Wish(book.number, self._heard, self._old))
         self._redis = redis
         self._bell = bell
         self._warnings: MutableMapping[str, str] = {} if warnings is None else warnings
@@ -84,9 +90,8 @@ class Accounts:
                 "(python -m gateway codes create --name NAME), or set access.open = true to let "
                 "anybody ask"
             )
-        self._spawn(self._look())
         if self._bell is not None:
-            self._bell.listen(lambda: self._spawn(self._caught_up()))
+            self._bell.listen(lambda: self._spawn(self._watch.look()))
         if self._redis is not None:
             self._spawn(self._listen(self._redis))
 
@@ -177,20 +182,14 @@ class Accounts:
         else:
             self._warnings.pop(WARNING, None)
 
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            await self._caught_up()
+    async def _heard(self, version: int) -> None:
+        if version != self.codes.version:
+            await self.read()
+        if self._warnings.get(WARNING, "").startswith(OLD):
+            del self._warnings[WARNING]
 
-    async def _caught_up(self) -> None:
-        try:
-            if await self.book.version() != self.codes.version:
-                await self.read()
-        except (SQLAlchemyError, OSError) as fault:
-            self._warn(f"The app codes may be old: {_words(fault)}")
-        else:
-            if self._warnings.get(WARNING, "").startswith("The app codes may be old"):
-                del self._warnings[WARNING]
+    def _old(self, fault: BaseException) -> None:
+        self._warn(f"{OLD}: {_words(fault)}")
 
     async def _listen(self, redis: Redis) -> None:
         while True:
@@ -199,12 +198,12 @@ class Accounts:
                     await channel.subscribe(CHANNEL)
                     while True:
                         heard = await channel.get_message(
-                            ignore_subscribe_messages=True, timeout=LOOK_S
+                            ignore_subscribe_messages=True, timeout=LISTEN_S
                         )
                         if heard is not None:
-                            await self._caught_up()
-            # It is gone; the look at the database goes on meanwhile.
-            await asyncio.sleep(LOOK_S)
+                            await self._watch.look()
+            # It is gone; the looks at the database go on meanwhile.
+            await asyncio.sleep(LISTEN_S)
 
     def _warn(self, words: str) -> None:
         if self._warnings.get(WARNING) != words:

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts import secret
@@ -67,10 +67,10 @@ class CodeBook:
         self._database = database
         self._now = now
 
-    async def version(self) -> int:
-        async with self._database.read() as connection:
-            found = await connection.execute(select(STATE.c.version).where(STATE.c.name == VERSION))
-            return found.scalar() or 0
+    @property
+    def number(self) -> ColumnElement[int]:
+        """The version, for who watches the database."""
+        return select(STATE.c.version).where(STATE.c.name == VERSION).scalar_subquery()
 
     async def read(self) -> Book:
         async with self._database.read() as connection:

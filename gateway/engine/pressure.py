@@ -61,7 +61,9 @@ class Pressure:
         self._told_at = 0.0
         self._clock = clock
         self._due = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        """None while nobody asks: there is nothing to see then, and to look costs CPU."""
         self.use(settings)
 
     def use(self, settings: Server) -> None:
@@ -71,17 +73,19 @@ class Pressure:
 
     def start(self) -> None:
         """Looks at the loop it is called on, until `stop`."""
-        self._looked_at = self._clock()
-        self._due = self._looked_at + LOOK_S
-        self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+        self._loop = asyncio.get_running_loop()
+        self._begin_looking()
 
     def stop(self) -> None:
+        self._loop = None
         if self._timer is not None:
             self._timer.cancel()
 
     def turns_away(self, running: int) -> str | None:
         """Why one more is not let in, who is counted then; None lets him in. `running` counts
         him. Asked where his question is read, before anything is done for him."""
+        if self._timer is None:
+            self._begin_looking()
         why = self._full if running + self._granted > self.max_running else None
         if self.tight and why is None:
             why = self._by_rate()
@@ -102,6 +106,8 @@ class Pressure:
     def begin(self, running: int) -> None:
         """A request begins; `running` counts it. Raises QueueFull for one that came by another
         way and may not come in."""
+        if self._timer is None:
+            self._begin_looking()
         self._begun += 1
         self._running = running
         if self._granted:
@@ -126,6 +132,12 @@ class Pressure:
         self._room -= 1
         return None
 
+    def _begin_looking(self) -> None:
+        if self._loop is not None:
+            self._looked_at = self._clock()
+            self._due = self._looked_at + LOOK_S
+            self._timer = self._loop.call_later(LOOK_S, self._look)
+
     def _look(self) -> None:
         now = self._clock()
         before, late = self._late_s, now - self._due
@@ -134,6 +146,7 @@ class Pressure:
         self._granted, self._granted_since = min(self._granted, self._granted_since), 0
         ended = (self._begun - self._begun_then) - (self._running - self._running_then)
         drain = max(LEAST, DRAIN * ended / (now - self._looked_at))
+        asked = self._begun != self._begun_then or self._granted
         self._begun_then, self._running_then, self._looked_at = self._begun, self._running, now
         if not self.tight:
             if min(before, late) > self._max_late_s:
@@ -147,7 +160,8 @@ class Pressure:
         elif now - self._shed_at < LOOK_S:
             self._rate *= MORE
         self._due = now + LOOK_S
-        self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+        on = asked or self.tight or late > self._max_late_s or self.shed > self._told
+        self._timer = self._loop.call_later(LOOK_S, self._look) if on and self._loop else None
         if self.shed > self._told and now - self._told_at >= TELL_S:
             fields = {"requests": self.shed - self._told, "late_ms": round(1000 * late)}
             log.warning("callers are turned away", extra={"fields": fields})

@@ -73,6 +73,8 @@ class FeedbackKeeper:
         self._toss = toss
         self._recent: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._waiting: list[dict[str, Any]] = []
+        self._stirred = asyncio.Event()
+        """A prompt waits."""
         self._writing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -118,6 +120,7 @@ class FeedbackKeeper:
                 "prompt": redacted(prompt) if self.settings.redact else prompt,
             }
         )
+        self._stirred.set()
 
     async def flush(self) -> None:
         self.catch_up()
@@ -250,11 +253,16 @@ class FeedbackKeeper:
         cleaned = 0.0
         while True:
             await asyncio.sleep(WRITE_S)
+            self._stirred.clear()
             await self.flush()
             if time.monotonic() - cleaned >= CLEAN_S:
                 cleaned = time.monotonic()
                 with contextlib.suppress(SQLAlchemyError):
                     await self.clean()
+            if not self._waiting:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLEAN_S):
+                        await self._stirred.wait()
 
 
 def _exported(row: RowMapping) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.jobs.job import Job
 from gateway.jobs.queue import Queue
+from gateway.jobs.quiet import Quiet
 from gateway.settings import Jobs
 from providers.guard import RefusedAddressError, Resolved, resolve_public
 
@@ -60,10 +61,12 @@ class Hooks:
         settings: Jobs,
         body: Body,
         wait: Callable[[int], float] = wait_before,
+        quiet: Quiet | None = None,
     ) -> None:
         self._queue = queue
         self._body = body
         self._wait = wait
+        self._quiet = quiet or Quiet()
         self.settings = settings
         self._loop: asyncio.Task[None] | None = None
 
@@ -78,6 +81,7 @@ class Hooks:
 
     async def _look(self) -> None:
         while True:
+            await self._quiet.over()
             try:
                 due = await self._queue.due_hooks(AT_ONCE)
                 await asyncio.gather(*(self._told(job) for job in due))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from sqlalchemy import ColumnElement
+
 from gateway.jobs.job import Event, Held, Job, NewJob, Search, Stats, Status
 
 HOOK_LEASE_S = 60.0
@@ -40,6 +42,11 @@ class Queue(Protocol):
 
     name: str
 
+    @property
+    def stirring(self) -> ColumnElement[int] | None:
+        """1 while `live`, for who watches the database; None for a queue that is elsewhere."""
+        ...
+
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -49,6 +56,11 @@ class Queue(Protocol):
     ) -> list[tuple[str, bool]]:
         """All of them or none: each id, and whether it is new; one whose idempotency key is
         known gives the job that was there. Raises FullError, KeyReusedError."""
+        ...
+
+    async def live(self) -> bool:
+        """Whether there is anything to do: somebody waits or is held, one runs, or a webhook is to
+        be told. Always, where nobody would hear of what others put in."""
         ...
 
     async def get(self, job_id: str) -> Job | None: ...

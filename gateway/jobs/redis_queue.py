@@ -37,6 +37,7 @@ FLOATS = frozenset(name for name, kind in HINTS.items() if kind in (float, float
 
 class RedisQueue:
     name = "redis"
+    stirring = None
 
     def __init__(self, redis: Redis, prefix: str = PREFIX) -> None:
         # Its annotations allow for answers as text; ours are bytes.
@@ -70,6 +71,9 @@ class RedisQueue:
     async def get(self, job_id: str) -> Job | None:
         found = await self._redis.hgetall(self._key(job_id))
         return _job(found) if found else None
+
+    async def live(self) -> bool:
+        return True
 
     async def position(self, job_id: str) -> int | None:
         rank = await self._redis.zrank(self._prefix + "wait", job_id)

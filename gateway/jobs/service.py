@@ -21,14 +21,16 @@ from gateway.jobs import question
 from gateway.jobs.bells import Bells
 from gateway.jobs.drivers import PostgresDriver, SqliteDriver
 from gateway.jobs.estimate import Estimator, Pace, Quote
-from gateway.jobs.hooks import Hooks
+from gateway.jobs.hooks import Hooks, wait_before
 from gateway.jobs.job import Job, NewJob, Search, Stats
 from gateway.jobs.queue import FullError, KeyReusedError, Queue
+from gateway.jobs.quiet import REST_S, Quiet
 from gateway.jobs.redis_queue import RedisQueue
 from gateway.jobs.sql import SqlQueue
 from gateway.jobs.workers import CallerOf, Seen, Workers
 from gateway.settings import Jobs as JobSettings
 from gateway.store.database import Database
+from gateway.store.watch import Watch, Wish
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -96,7 +98,7 @@ class Jobs:
         settings: JobSettings,
         caller_of: CallerOf,
         gauges: Gauges,
-        hook_wait: Callable[[int], float] | None = None,
+        hook_wait: Callable[[int], float] = wait_before,
         pace_of: Callable[[str], Pace | None] = lambda _: None,
     ) -> None:
         """`pace_of`: what an application's limits let through, by its id; 0 s is as long as an
@@ -105,9 +107,12 @@ class Jobs:
         self._pace_of = pace_of
         self._gauges = gauges
         self._bells = Bells()
+        self._quiet = Quiet()
         self.settings = settings
-        self.workers = Workers(queue, pipeline, settings, self._bells, caller_of, gauges)
-        self.hooks = Hooks(queue, settings, hook_body, *([hook_wait] if hook_wait else []))
+        self.workers = Workers(
+            queue, pipeline, settings, self._bells, self._quiet, caller_of, gauges
+        )
+        self.hooks = Hooks(queue, settings, hook_body, hook_wait, self._quiet)
         self.estimator = Estimator()
         self.stats = Stats(0, 0.0, 0, 0, 0)
         """As of a moment ago."""
@@ -120,6 +125,15 @@ class Jobs:
         await self._learn()
         self.hooks.start()
         self._learning = asyncio.create_task(self._learn_on())
+
+    def watch(self, watch: Watch) -> None:
+        """Hears of what other processes put into the database's queue."""
+        if self.queue.stirring is not None:
+            watch.add(Wish(self.queue.stirring, self._heard))
+
+    async def _heard(self, live: int) -> None:
+        if live:
+            self._quiet.stir()
 
     def use(self, settings: JobSettings) -> None:
         """From the next job on."""
@@ -246,6 +260,7 @@ class Jobs:
             # Old figures are better than none.
             with contextlib.suppress(Exception):
                 await self._learn()
+            await self._quiet.over(REST_S)
 
     async def _learn(self) -> None:
         self.estimator = Estimator(await self.queue.durations())

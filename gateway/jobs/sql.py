@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import Integer, literal_column
+
 from gateway.jobs import order, sql_held
 from gateway.jobs.drivers import Driver, Work
 from gateway.jobs.job import Job, NewJob, Status
@@ -20,7 +22,7 @@ from gateway.jobs.queue import (
     KeyReusedError,
 )
 from gateway.jobs.sql_reads import COLUMNS, SqlReads, job_of
-from gateway.jobs.sql_statements import BACK, HOOK, INSERT, KNOWN, MINE, RESTS, count
+from gateway.jobs.sql_statements import BACK, HOOK, INSERT, KNOWN, LIVE, MINE, RESTS, count
 from gateway.jobs.sql_sweep import sweep, tidied
 
 TAKE = """status = 'processing', owner = :owner, lease_until = :until, started_at = :now,
@@ -31,6 +33,7 @@ class SqlQueue(SqlReads):
     def __init__(self, driver: Driver) -> None:
         super().__init__(driver)
         self.name = driver.name
+        self.stirring = literal_column(LIVE, Integer())
         self._locked = "" if driver.name == "sqlite" else " FOR UPDATE SKIP LOCKED"
 
     async def open(self) -> None:

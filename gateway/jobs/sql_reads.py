@@ -11,6 +11,7 @@ from gateway.jobs import order, sql_held
 from gateway.jobs.drivers import Driver, Row, Work
 from gateway.jobs.job import Event, Held, Job, Search, Stats
 from gateway.jobs.queue import SAMPLES, WORKER_SEEN_S
+from gateway.jobs.sql_statements import LIVE
 
 COLUMNS = ", ".join(field.name for field in fields(Job) if field.name != "held")
 RUNNING = -1
@@ -37,6 +38,13 @@ class SqlReads:
         def work() -> Work[Job | None]:
             rows = yield f"SELECT {COLUMNS} FROM jobs WHERE id = :id", {"id": job_id}
             return job_of(rows[0]) if rows else None
+
+        return await self._driver.read(work)
+
+    async def live(self) -> bool:
+        def work() -> Work[bool]:
+            rows = yield f"SELECT {LIVE} AS live", {}
+            return bool(rows[0]["live"])
 
         return await self._driver.read(work)
 

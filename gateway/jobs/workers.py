@@ -35,6 +35,7 @@ from gateway.jobs import question
 from gateway.jobs.bells import Bells
 from gateway.jobs.job import Job, Status
 from gateway.jobs.queue import Queue
+from gateway.jobs.quiet import REST_S, Quiet
 from gateway.settings import Jobs
 
 POLL_S = 0.5
@@ -104,12 +105,14 @@ class Workers:
         pipeline: Pipeline,
         settings: Jobs,
         bells: Bells,
+        quiet: Quiet,
         caller_of: CallerOf,
         seen: Seen,
     ) -> None:
         self._queue = queue
         self._pipeline = pipeline
         self._bells = bells
+        self._quiet = quiet
         self._caller_of = caller_of
         self._seen = seen
         self.settings = settings
@@ -131,6 +134,7 @@ class Workers:
 
     def wake(self) -> None:
         """Something was put in."""
+        self._quiet.stir()
         self._wake.set()
 
     def cancelled(self, job_id: str) -> None:
@@ -168,6 +172,7 @@ class Workers:
                 await asyncio.sleep(AGAIN_S)
 
     async def _take(self) -> None:
+        await self._quiet.over()
         self._wake.clear()
         while not self._stopping and self.busy < self.settings.workers:
             self._claims += 1
@@ -183,6 +188,7 @@ class Workers:
                 await self._wake.wait()
 
     async def _renew(self) -> None:
+        await self._quiet.over()
         await asyncio.sleep(min(1.0, self.settings.lease_s / 4))
         mine = dict(self._running)
         kept = await self._queue.renew(list(mine), self.settings.lease_s)
@@ -198,7 +204,13 @@ class Workers:
         ):
             self._bells.ring(job_id)
             self._wake.set()
-        await asyncio.sleep(SWEEP_S)
+        seen = self._quiet.seen()
+        if self._running or await self._queue.live():
+            self._quiet.stir()
+            await asyncio.sleep(SWEEP_S)
+        else:
+            self._quiet.rest(seen)
+            await self._quiet.over(REST_S)
 
     async def _beat(self) -> None:
         if self.settings.workers and not self._stopping:

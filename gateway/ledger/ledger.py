@@ -98,6 +98,8 @@ class Ledger:
         self._lock = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None
         self._stops = asyncio.Event()
+        self._stirred = asyncio.Event()
+        """There is something to write, or an end."""
         places = ", ".join("?" * len(ATTEMPTS.columns))
         names = ", ".join(column.name for column in ATTEMPTS.columns)
         dialect = database.engine.dialect
@@ -135,6 +137,7 @@ class Ledger:
                 self._dropped(len(rows))
                 continue
             self._waiting.extend(rows)
+        self._stirred.set()
 
     def start(self) -> None:
         self._writing = asyncio.create_task(self._write_on())
@@ -142,6 +145,7 @@ class Ledger:
     async def close(self) -> None:
         """Writes what is left, and says how much could not be."""
         self._stops.set()
+        self._stirred.set()
         try:
             async with asyncio.timeout(CLOSE_S):
                 if self._writing is not None:
@@ -159,6 +163,7 @@ class Ledger:
                 async with asyncio.timeout(max(self.settings.flush_s, pause)):
                     await self._stops.wait()
             self._meter.ledger_waits(self.waiting)
+            self._stirred.clear()
             well = await self.flush()
             self._meter.ledger_waits(self.waiting)
             if well and self.settings.keep_days and self._now() - cleaned >= CLEAN_S:
@@ -168,6 +173,14 @@ class Ledger:
                 except (OSError, SQLAlchemyError) as fault:
                     log.error("old rows stay", extra={"fields": {"error": _words(fault)}})
             pause = 0.0 if well else min(max(pause * 2, 0.5), LONGEST_PAUSE_S)
+            if not self.waiting and not self._stops.is_set():
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Nobody is woken for nothing: until a row comes, or it is time to clean."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLEAN_S):
+                await self._stirred.wait()
 
     async def clean(self) -> int:
         """Deletes rows of the days that are older than `keep_days`, one day at a time; the totals

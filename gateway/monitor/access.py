@@ -54,6 +54,9 @@ class AccessLog:
         # A deque's append and popleft are atomic: no line is lost between two threads.
         self._waiting: deque[Line] = deque()
         self._stopped = threading.Event()
+        self._stirred = threading.Event()
+        self._rests = False
+        """The thread waits to be stirred, instead of looking now and again."""
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
 
@@ -61,27 +64,48 @@ class AccessLog:
         if len(self._waiting) < MAX_WAITING:
             line = self._line
             self._waiting.extend([line(at, settlement) for at, settlement in settled])
+            self._stir()
 
     def visited(self, visit: Visit) -> None:
         if visit.path in PROBES and visit.status < 400:
             return
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append(self._line(time.time(), visit))
+            self._stir()
+
+    def _stir(self) -> None:
+        if self._rests:
+            self._rests = False
+            self._stirred.set()
 
     def stop(self) -> None:
         """Writes what is left."""
         self._stopped.set()
+        self._stirred.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
         while not self._stopped.wait(FLUSH_S):
-            self._flush()
+            if not self._flush():
+                self._rest()
         self._flush()
 
-    def _flush(self) -> None:
+    def _rest(self) -> None:
+        """Until there is a line, or the end."""
+        self._rests = True
+        # Asked behind it: a line that came before found nobody to stir.
+        if not self._waiting:
+            self._stirred.wait()
+        self._rests = False
+        if not self._stopped.is_set():
+            self._stirred.clear()
+
+    def _flush(self) -> bool:
+        """False when there was nothing to write."""
         lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if lines:
             self._write(lines)
+        return bool(lines)
 
 
 def tell(entry: Entry, found: dict[str, object]) -> None:

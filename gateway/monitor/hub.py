@@ -31,6 +31,7 @@ from gateway.monitor.window import (
     percentiles,
     seen_of_row,
 )
+from gateway.tick import tick
 
 TICK_S = 1.0
 ROWS = 1000
@@ -81,8 +82,10 @@ class Hub:
         """Other processes: when each was heard last, and how many requests run there."""
         self.tick = 0
         self._ticked = asyncio.Condition()
-        self._states: dict[str | None, dict[str, Json]] = {}
-        """Of this tick, by who sees them."""
+        self._wanted = asyncio.Event()
+        """Something ended, or somebody waits for a tick."""
+        self._states: dict[str | None, tuple[float, dict[str, Json]]] = {}
+        """Of this tick, by who sees them, and when each was made."""
         self.fresh: deque[dict[str, Json]] = deque(maxlen=ROWS)
         """Rows of this process that other processes were not told yet."""
 
@@ -91,11 +94,14 @@ class Hub:
         for at, settlement in some:
             self._count(at, settlement)
         self._latest.extend(some)
+        self._wanted.set()
 
     async def run(self) -> None:
-        """Ticks until cancelled."""
+        """Ticks until cancelled, while there is anything to tell or anybody to be told."""
         while True:
-            await asyncio.sleep(TICK_S)
+            await self._wanted.wait()
+            await tick(TICK_S)
+            self._wanted.clear()
             await self.count()
 
     async def count(self) -> None:
@@ -192,14 +198,17 @@ class Hub:
 
     async def after(self, tick: int) -> None:
         """Waits for a tick after that one."""
+        self._wanted.set()
         async with self._ticked:
             await self._ticked.wait_for(lambda: self.tick > tick)
 
     def state(self, scope: str | None) -> dict[str, Json]:
         """A snapshot without its rows; made once a tick for all who see the same."""
-        kept = self._states.get(scope)
-        if kept is None:
-            kept = self._states[scope] = self._made(scope)
+        now = self._now()
+        at, kept = self._states.get(scope, (0.0, None))
+        if kept is None or not 0 <= now - at < TICK_S:
+            kept = self._made(scope)
+            self._states[scope] = now, kept
         return kept
 
     def _made(self, scope: str | None) -> dict[str, Json]:

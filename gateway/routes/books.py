@@ -157,7 +157,7 @@ class Money:
         """Until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(REFRESH_S):
+                async with asyncio.timeout(REFRESH_S if self._wanted else None):
                     await self._asked.wait()
             except TimeoutError:
                 pass

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 from chat.request import Json
 from gateway.jobs.job import Job, Search
 from gateway.jobs.service import Jobs
 
 REFRESH_S = 2.0
-WANTED_S = 10.0
 SHOWN = 20
 log = logging.getLogger("pointsman.live")
 
@@ -19,12 +17,12 @@ log = logging.getLogger("pointsman.live")
 class Waiting:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
-        self._asked_at = float("-inf")
+        self._asked = asyncio.Event()
         self._known: list[dict[str, Json]] = []
 
     def __call__(self) -> Json:
         """The counts as of a moment ago, and those who waited at the last look."""
-        self._asked_at = time.monotonic()
+        self._asked.set()
         stats = self._jobs.stats
         return {
             "waiting": stats.waiting,
@@ -36,14 +34,15 @@ class Waiting:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await asyncio.sleep(REFRESH_S)
-            if time.monotonic() - self._asked_at > WANTED_S or not self._jobs.stats.waiting:
-                continue
+            await self._asked.wait()
+            self._asked.clear()
             try:
-                self._known = await self._look()
+                if self._jobs.stats.waiting:
+                    self._known = await self._look()
             except Exception as fault:
                 # Whatever the queue's database or Redis has: nobody but the page waits for it.
                 log.warning("queue not read", extra={"fields": {"error": type(fault).__name__}})
+            await asyncio.sleep(REFRESH_S)
 
     async def _look(self) -> list[dict[str, Json]]:
         found = await self._jobs.search(Search(status="queued", limit=SHOWN))

@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +30,15 @@ LOCK = 0x706F696E
 """Of PostgreSQL's advisory locks: held by the process that migrates."""
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """A database's, as it was found. Another one in its place has another number."""
+
+    path: Path
+    device: int
+    number: int
+
+
 class StoreError(ValueError):
     """The database cannot be used; says why, without the password."""
 
@@ -43,8 +53,8 @@ class Database:
         # In memory all share one connection, so each waits for his turn.
         self._turn: asyncio.Lock | nullcontext[None] = nullcontext() if url else asyncio.Lock()
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self._file: tuple[int, int] | None = None
-        """Device and number of the file that the connections have open."""
+        self._file: File | None = None
+        """That the connections have open."""
         self._changing = asyncio.Lock()
 
     async def open(self) -> None:
@@ -64,7 +74,7 @@ class Database:
                 lock = await asyncio.to_thread(_locked, self._path)
                 try:
                     await self._up_to_date()
-                    self._file = _number(self._path)
+                    self._file = _found(self._path)
                 finally:
                     lock.close()
         except (DBAPIError, OSError) as fault:
@@ -76,7 +86,7 @@ class Database:
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection, None]:
         """A transaction that may write; it is rolled back when the block raises."""
-        await self._same_file()
+        await self.same_file()
         async with self._turn, self._connection() as connection:
             yield connection
             await connection.commit()
@@ -84,20 +94,21 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection, None]:
         """A connection that only reads, without a transaction around its statements."""
-        await self._same_file()
+        await self.same_file()
         async with self._turn, self._connection() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def _connection(self) -> AsyncConnection:
         return WholeConnection(self.engine) if self.is_sqlite else self.engine.connect()
 
-    async def _same_file(self) -> None:
+    async def same_file(self) -> File | None:
         """Nothing goes into a file that was taken away: nobody would read it again. Raises
-        OperationalError while there is none; one that was put there is opened."""
-        if self._file is None or self._path is None or _number(self._path) == self._file:
-            return
+        OperationalError while there is none; one that was put there is opened. Returns the one
+        that is open; None where there is no file."""
+        if self._file is None or self._path is None or _found(self._path) == self._file:
+            return self._file
         async with self._changing:
-            found = _number(self._path)
+            found = _found(self._path)
             if found is None:
                 missing = FileNotFoundError(f"the file {self._path} is gone")
                 raise OperationalError(None, None, missing)
@@ -109,6 +120,7 @@ class Database:
                     await self._up_to_date()
                 finally:
                     self._file = found
+        return found
 
     async def _up_to_date(self) -> None:
         if await self._revision() != HEAD and not await self._made():
@@ -162,13 +174,13 @@ class Database:
             await connection.commit()
 
 
-def _number(path: Path) -> tuple[int, int] | None:
-    """Of the file that is there now."""
+def _found(path: Path) -> File | None:
+    """The one that is there now."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return File(path, found.st_dev, found.st_ino)
 
 
 def _locked(path: Path) -> IO[str]:

@@ -19,6 +19,7 @@ from gateway.accounts.bell import Bell, Bells
 from gateway.accounts.codebook import Code, CodeBook
 from gateway.settings import Settings, SettingsError
 from gateway.store.database import Database
+from gateway.store.watch import Watch
 from gateway.terms import SeedTerms, Terms
 from tests.accounts.processes import gateway
 from tests.store import servers
@@ -33,12 +34,15 @@ async def accounts(
     """One process's."""
     database = Database(url)
     await database.open()
-    found = Accounts(Settings.model_validate(tree), CodeBook(database), redis, bell=bell)
+    watch = Watch(database)
+    found = Accounts(Settings.model_validate(tree), CodeBook(database), watch, redis, bell=bell)
     try:
         await found.start()
+        watch.start()
         yield found
     finally:
         await found.close()
+        await watch.close()
         await database.close()
 
 
@@ -70,7 +74,7 @@ async def test_another_process_learns_of_every_change_in_a_second(store_url: str
 
 async def test_another_worker_is_rung_for(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nobody looks by himself.
-    monkeypatch.setattr("gateway.accounts.accounts.LOOK_S", 3600)
+    monkeypatch.setattr("gateway.store.watch.LOOK_S", 10**9)
     bells = Bells(3)
     async with (
         accounts(store_url, bell=bells.of(0)) as one,
@@ -229,7 +233,7 @@ async def test_a_code_expires_by_itself(tmp_path: Path) -> None:
     database = Database("")
     await database.open()
     now = [1_000_000_000.0]
-    one = Accounts(Settings(), CodeBook(database), now=lambda: now[0])
+    one = Accounts(Settings(), CodeBook(database), Watch(database), now=lambda: now[0])
     await one.start()
     terms = Terms.model_validate({"name": "x", "expires": "2001-09-09T02:00:00Z"})
     _, given = await one.book.create(terms)

@@ -105,12 +105,14 @@ async def test_more_than_may_run_at_once_are_told_to_come_back() -> None:
 
 
 async def test_a_late_loop_turns_requests_away_until_it_is_on_time() -> None:
-    plays = [play("openai", HELLO, False) for _ in range(2)]
+    plays = [play("openai", HELLO, False) for _ in range(3)]
     async with (
         ReplayServer(*plays) as upstream,
         running(given(upstream.url, server={"max_lag_ms": 200})) as gateway,
     ):
         body = {"message": "Hi", "model": "easy/m", "stream": False}
+        # Nobody looks while nobody asks.
+        assert (await gateway.complete(**body)).status == 200
         await asyncio.sleep(LOOK_S / 2)
         # The loop stands still, as under more work than it can do, and again when it has looked.
         time.sleep(0.6)  # noqa: ASYNC251 -- that is the point
