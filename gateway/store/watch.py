@@ -24,8 +24,8 @@ from gateway.tick import tick
 
 LOOK_S = 0.5
 """Between two looks: what was changed is in force everywhere within a second."""
-FAULTS = (SQLAlchemyError, OSError)
-"""Of a database that cannot be asked."""
+ANSWER_S = 10.0
+"""A database that says nothing for so long is taken for gone."""
 
 log = logging.getLogger("pointsman.store")
 
@@ -39,10 +39,10 @@ class Wish:
     number: ColumnElement[Any]
     """In one row; 0 where there is none."""
     heard: Callable[[int], Awaitable[object]]
-    """Told the number when it may be another one: at first, and whenever anything was changed. What
-    it raises of FAULTS is told to `lost`, and it is told again."""
+    """Told the number when it may be another one: at first, and whenever anything was changed. It is
+    told again where it raises."""
     lost: Callable[[BaseException], object] = _alone
-    """Told why nobody could look."""
+    """Told why nobody could look, or what `heard` raised of the database."""
 
 
 class Watch:
@@ -80,7 +80,8 @@ class Watch:
         async with self._turn:
             try:
                 numbers = await self._numbers()
-            except FAULTS as fault:
+            except Exception as fault:
+                # Whatever it is: who looks no more would let in whose code was revoked.
                 self._again = True
                 for wish in self._wishes:
                     wish.lost(fault)
@@ -99,7 +100,7 @@ class Watch:
     async def _tell(self, wish: Wish, number: int) -> None:
         try:
             await wish.heard(number)
-        except FAULTS as fault:
+        except (SQLAlchemyError, OSError) as fault:
             self._again = True
             wish.lost(fault)
         except Exception:
@@ -108,7 +109,7 @@ class Watch:
             log.exception("a change could not be followed")
 
     async def _numbers(self) -> Sequence[int] | None:
-        """None where nothing was changed. Raises of FAULTS."""
+        """None where nothing was changed."""
         asked = self._asked
         if asked is None:
             numbers: list[Any] = [func.coalesce(wish.number, 0) for wish in self._wishes]
@@ -123,7 +124,7 @@ class Watch:
             except sqlite3.Error:
                 # Locked or broken. The store's own connections wait for it, and say what it is.
                 self._forget()
-        async with self._database.read() as connection:
+        async with asyncio.timeout(ANSWER_S), self._database.read() as connection:
             return tuple((await connection.execute(asked)).one())
 
     def _written(self, asked: Select[Any]) -> str:
