@@ -1,7 +1,7 @@
 """Who wants to know that another process changed the database: one look for all of them.
 
 Each names a number that is another one after a change, and is told of it. On SQLite the look is
-`PRAGMA data_version` on a connection that is kept for it, 20 µs and no thread: it moves when any
+`PRAGMA data_version` on a connection that is kept for it, 10 µs and no thread: it moves when any
 other connection committed, those of this process too, and only then are the numbers read. On
 PostgreSQL one statement reads them all. Who hears of a change by another way looks at once.
 """
@@ -39,8 +39,8 @@ class Wish:
     number: ColumnElement[Any]
     """In one row; 0 where there is none."""
     heard: Callable[[int], Awaitable[object]]
-    """Told the number when it may be another one: at first, and whenever anything was changed. It is
-    told again where it raises."""
+    """Told the number when it may be another one: at first, and whenever anything was changed.
+    It is told again where it raises."""
     lost: Callable[[BaseException], object] = _alone
     """Told why nobody could look, or what `heard` raised of the database."""
 
