@@ -55,6 +55,8 @@ class Service:
             candidate = chosen.shadow
             self.shadow_watch = Watch(lambda: candidate, None, self._use_shadow, self._no_shadow)
         self._models = {"local": chosen.local_model, "strong": chosen.strong_model}
+        self._tally = monitor.Tally()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def _use(self, fresh: Artefact) -> None:
         before, self.model = self.model, fresh
@@ -86,7 +88,10 @@ class Service:
         if self.shadow_watch is not None:
             tasks.append(asyncio.create_task(self.shadow_watch.run()))
             tasks.append(asyncio.create_task(self.shadow.run()))
+        self._loop = asyncio.get_running_loop()
         yield
+        self._loop = None
+        self._tally.write()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -100,7 +105,11 @@ class Service:
         tier = model.tier(score)
         percentile = model.percentile(score)
         seconds = time.perf_counter() - start
-        monitor.decided(tier, scored.domain, scored.out_of_distribution, seconds)
+        first = self._tally.add(tier, scored.domain, scored.out_of_distribution, seconds)
+        if first and self._loop is not None:
+            self._loop.call_later(monitor.LAG, self._tally.write)
+        elif first:
+            self._tally.write()
         if self.shadow.model is not None:
             self.shadow.saw(Decided(message, model.version, score, tier))
         return {
@@ -210,7 +219,11 @@ class Service:
         return web.Response(body=orjson.dumps(body), headers=JSON)
 
     async def metrics_route(self, _: web.Request) -> web.Response:
-        """GET /metrics: counted over all workers; read in a thread, for it reads files."""
+        """GET /metrics: counted over all workers; read in a thread, for it reads files.
+
+        It waits until every worker has written what was decided before it was asked.
+        """
+        await asyncio.sleep(2 * monitor.LAG)
         return web.Response(body=await asyncio.to_thread(monitor.scrape), headers=EXPOSITION)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import truediv
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,20 +65,22 @@ class Clusters:
         # Distances come out in units of SOFT, so that they need no more scaling.
         self._centres = centres / np.float32(SOFT)
         self._half = _half(centres) / np.float32(SOFT)
-        self._values = np.asarray(values, dtype=np.float64)
+        self._values = np.asarray(values, dtype=np.float32)
         self._starts = _starts(sizes)
         self._count = len(sizes)
 
     def value(self, topics: NDArray[np.float32]) -> tuple[float, float]:
         """What near clusters say, and the squared distance to the nearest; means over the bag."""
-        near = self._centres @ topics
+        near = self._centres.dot(topics)
         near -= self._half
         # Lengths are at most 1, so this is between -75 and 50 and its exponential a number.
-        away = float(np.add.reduce(np.maximum.reduceat(near, self._starts)))
-        weight = np.exp(near, dtype=np.float64)
-        said = np.add.reduceat(weight * self._values, self._starts)
-        said /= np.add.reduceat(weight, self._starts)
-        return float(np.add.reduce(said)) / self._count, 1.0 - 2.0 * SOFT * away / self._count
+        away = sum(np.maximum.reduceat(near, self._starts).tolist())
+        weight = np.exp(near, out=near)
+        whole = np.add.reduceat(weight, self._starts)
+        weight *= self._values
+        said = np.add.reduceat(weight, self._starts)
+        heard = sum(map(truediv, said.tolist(), whole.tolist()))
+        return heard / self._count, 1.0 - 2.0 * SOFT * away / self._count
 
 
 def _starts(sizes: Sequence[int]) -> NDArray[np.intp]:

@@ -120,7 +120,7 @@ def _classes_of_bytes() -> bytes:
 _CLASSES = _classes_of_bytes()
 _CLASS = {name: i for i, name in enumerate(_BYTE_CLASSES)}
 _NEWLINE, _STOP, _QUESTION = _CLASS["newline"], _CLASS["stop"], _CLASS["question"]
-_LETTER = _CLASS["letter"]
+_LETTER, _DIGIT = _CLASS["letter"], _CLASS["digit"]
 _NO_WORDS = [0.0] * len(_WORDS)
 
 
@@ -169,7 +169,7 @@ def _surface(text: str, tokens: int, options: int) -> NDArray[np.float64]:
         log1p(words),
         log1p(counts[_NEWLINE]),
         log1p(options),
-        log1p(len(raw.translate(_NUMBERS).split())),
+        log1p(len(raw.translate(_NUMBERS).split())) if counts[_DIGIT] else 0.0,
         log1p(counts[_QUESTION]),
         log1p(counts[_STOP]),
         long if long < MOST_LETTERS else MOST_LETTERS,

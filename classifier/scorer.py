@@ -26,6 +26,7 @@ from classifier.features import Features
 # Those of `classifier.model` and `.trust`, which serving must not import: scikit-learn is slow.
 SURFACE_SCALE = 0.15
 CLUSTER_SCALE = 0.03
+NARROWER = CLUSTER_SCALE / SURFACE_SCALE
 CLIP = 4.0
 TIE_BREAK = 0.004
 FORMS = (2, 6)
@@ -73,9 +74,9 @@ class Scorer:
         self._mean = arrays["surface_mean"]
         self._inverse = SURFACE_SCALE / arrays["surface_spread"]
         self._rarity = arrays["rarity"]
-        self._heads = arrays["heads"]
-        self._intercept = arrays["heads_intercept"]
-        if self._heads.shape[1] != len(self._mean) + embedding.table.shape[1]:
+        heads, intercept = arrays["heads"], arrays["heads_intercept"]
+        self._width = heads.shape[1]
+        if self._width != len(self._mean) + embedding.table.shape[1]:
             raise ValueError("the heads do not fit the features")
         self._surfaces = len(self._mean)
         self._kinds = self.domains = [str(name) for name in arrays["domains"]]
@@ -85,15 +86,17 @@ class Scorer:
         self._kinds_at = slice(4, 4 + len(self._kinds))
         self._experts_at = self._kinds_at.stop
         self._gate_at = self._experts_at + count
-        if len(self._heads) != self._gate_at + count or len(self._intercept) != len(self._heads):
+        self._places_at = self._gate_at + count
+        if len(heads) != self._places_at or len(intercept) != len(heads):
             raise ValueError("there is not one head for each kind of work, expert and gate")
         self._bags = _bags(arrays, count)
         self._base = arrays["expert_base"].tolist()
-        self._at = arrays["topics_at"]
         limits = (arrays["form_limit"] * math.sqrt(self._surfaces)).tolist()
         if len(self._base) != count or len(limits) not in (0, count):
             raise ValueError("there is not one form for each expert")
-        means, inverses = arrays["form_mean"], arrays["form_inverse"]
+        means, inverses = (
+            arrays[f"form_{part}"].astype(np.float32) for part in ("mean", "inverse")
+        )
         self._forms = list(zip(means, inverses, limits, strict=True))
         weights = arrays["trust_weights"].tolist()
         self._trust_intercept = float(arrays["trust_intercept"])
@@ -103,22 +106,26 @@ class Scorer:
         self._bend = float(arrays["bend"])
         self._small = curves_in(arrays, "small", len(FORMS) + 1 + count)
         self._gain = curves_in(arrays, "gain", len(FORMS) + 1 + count)
-        self._near = np.ones(self._heads.shape[1])
-        self._near[: self._surfaces] = CLUSTER_SCALE / SURFACE_SCALE
-        # Rows that see the same numbers of a prompt, and so are one product: whereabouts, topics.
+        # All that is linear in the same numbers is one product, of single precision, for most of
+        # what it costs is fetching it. The last column is the constants.
         centres, turn = arrays["centres"], arrays["topics_turn"].T
-        self._looks = np.zeros((len(centres) + len(turn), len(self._near)), dtype=np.float32)
-        self._looks[: len(centres)] = centres
-        self._looks[len(centres) :, self._surfaces :] = turn
-        self._places = len(centres)
-        self._half_norms = arrays["centre_half_norms"]
+        self._topics_at = self._places_at + len(centres)
+        self._looks = np.zeros((self._topics_at + len(turn), self._width + 1), dtype=np.float32)
+        self._looks[: self._places_at, :-1] = heads
+        self._looks[: self._places_at, -1] = intercept
+        self._looks[self._places_at : self._topics_at, :-1] = centres
+        self._looks[self._places_at : self._topics_at, : self._surfaces] *= NARROWER
+        self._looks[self._places_at : self._topics_at, -1] = -arrays["centre_half_norms"]
+        self._looks[self._topics_at :, self._surfaces : -1] = turn
+        self._looks[self._topics_at :, -1] = -arrays["topics_at"]
+        self._blank = np.ones(self._width + 1, dtype=np.float32)
         distances = arrays["distances"].tolist()
         self._sure_at = Curve(distances, np.linspace(1.0, 0.0, len(distances)).tolist())
         self._far = float(arrays["far_share"])
         self._model_heads = arrays["model_heads"]
         self._model_intercept = arrays["model_intercept"]
         self.models = [str(name) for name in arrays["model_names"]]
-        if self._model_heads.shape != (len(self.models), self._heads.shape[1]):
+        if self._model_heads.shape != (len(self.models), self._width):
             raise ValueError("there is not one head for each model")
         if len(self._model_intercept) != len(self.models):
             raise ValueError("there is not one intercept for each model")
@@ -135,15 +142,19 @@ class Scorer:
 
         without: "expert", "clusters" or "own labels" leaves that part out, to explain a score.
         """
-        seen = self._seen(x)
-        near = (seen * self._near).astype(np.float32)
-        looks = self._looks @ near
-        topics = self._topics(looks[self._places :])
-        heads = (self._heads @ seen + self._intercept).tolist()
+        total = self._total(x)
+        seen = self._blank.copy()
+        surface = self._scaled(x.surface, seen[: self._surfaces])
+        length = math.sqrt(float(total.dot(total)))
+        np.multiply(total, 1.0 / (length + 1e-9), out=seen[self._surfaces : -1])
+        looks = self._looks.dot(seen)
+        heads = looks[: self._places_at].tolist()
+        topics = looks[self._topics_at :]
+        topics *= 1.0 / (math.sqrt(float(topics.dot(topics))) + 1e-9)
         form = bisect_right(FORMS, x.options)
         need = heads[0 if form else 1]
         need -= self._bend * (min(max(heads[3], 0.0), 1.0) - PEAK) ** 2
-        who, pull, level, clusters = self._gated(heads, seen, topics)
+        who, pull, level, clusters = self._gated(heads, surface, topics)
         if without == "expert":
             pull = level = 0.0
         own = need
@@ -159,11 +170,11 @@ class Scorer:
             gain += level * (self._gain[at](own) - gain)
         score = settled(score, need + level * (own - need))
         if self._adapter is not None and without != "own labels":
-            judged = self._adapter.judge(seen, topics, score, gain)
+            judged = self._adapter.judge(self._wide(surface, total), topics, score, gain)
             if judged is not None:
                 score, gain = settled(judged.score, judged.need), judged.gain
         kind, likely = _likeliest(heads[self._kinds_at])
-        sure = self._sure(looks[: self._places], near)
+        sure = self._sure(looks[self._places_at : self._topics_at], surface, length > 0.0)
         return Scored(
             score,
             gain,
@@ -178,32 +189,41 @@ class Scorer:
 
     def chances(self, x: Features) -> dict[str, float]:
         """The chance, 0..1, that each known model answers well."""
-        raw = self._model_heads @ self._seen(x) + self._model_intercept
+        raw = self._model_heads @ self.whereabouts(x) + self._model_intercept
         return dict(zip(self.models, np.clip(raw, 0.0, 1.0).tolist(), strict=True))
 
     def whereabouts(self, x: Features) -> NDArray[np.float64]:
         """Surface and words side by side, as all heads see them."""
-        return self._seen(x)
+        surface = self._scaled(x.surface, np.empty(self._surfaces))
+        return self._wide(surface, self._total(x))
 
-    def _seen(self, x: Features) -> NDArray[np.float64]:
-        seen = np.empty(self._heads.shape[1])
-        surface = seen[: self._surfaces]
-        np.multiply(x.surface - self._mean, self._inverse, out=surface)
-        np.maximum(surface, -CLIP * SURFACE_SCALE, out=surface)
-        np.minimum(surface, CLIP * SURFACE_SCALE, out=surface)
-        total = self._rarity.take(x.rows) @ self._embedding.table.take(x.rows, axis=0)
+    def _scaled(self, surface: NDArray[np.float64], out: NDArray[Any]) -> NDArray[Any]:
+        """The surface in units of its spread, clipped; in the precision of `out`."""
+        scaled = surface - self._mean
+        scaled *= self._inverse
+        np.maximum(scaled, -CLIP * SURFACE_SCALE, out=scaled)
+        np.minimum(scaled, CLIP * SURFACE_SCALE, out=out)
+        return out
+
+    def _total(self, x: Features) -> NDArray[np.float32]:
+        """The tokens' rows, each by its rarity."""
+        found: NDArray[np.float32] = self._rarity.take(x.rows).dot(
+            self._embedding.table.take(x.rows, 0)
+        )
+        return found
+
+    def _wide(self, surface: NDArray[Any], total: NDArray[np.float32]) -> NDArray[np.float64]:
         length = math.sqrt(float(total @ total)) + 1e-9
-        np.divide(total, length, out=seen[self._surfaces :])
-        return seen
+        return np.concatenate([surface, total.astype(np.float64) / length])
 
     def _gated(
-        self, heads: list[float], seen: NDArray[np.float64], topics: NDArray[np.float32]
+        self, heads: list[float], surface: NDArray[np.float32], topics: NDArray[np.float32]
     ) -> tuple[int, float, float, float]:
         """Which expert, how far he pulls at the base's need, how much his own curves count, and
         what his clusters add to his need."""
         if not self._forms:
             return 0, 0.0, 0.0, 0.0
-        logits = heads[self._gate_at :]
+        logits = heads[self._gate_at : self._places_at]
         largest = max(logits)
         who = logits.index(largest)
         others = sum([math.exp(value - largest) for value in logits]) - 1.0
@@ -214,25 +234,21 @@ class Scorer:
         if not self._trust:
             return who, pull, 0.0, clusters
         mean, inverse, limit = self._forms[who]
-        units = (seen[: self._surfaces] - mean) * inverse
-        far = math.sqrt(float(units @ units)) / limit
+        units = surface - mean
+        units *= inverse
+        far = math.sqrt(float(units.dot(units))) / limit
         numbers = (-math.log(max(others, 1e-12)), largest, far, far - 1.0, away)
         logit = self._trust_intercept
         for (weight, low, high), number in zip(self._trust, numbers, strict=True):
-            logit += weight * min(max(number, low), high)
+            logit += weight * (low if number < low else high if number > high else number)
         right = 1.0 / (1.0 + math.exp(min(-logit, 700.0)))
         return who, pull, min(max((right - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0), 1.0), clusters
 
-    def _topics(self, turned: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The words' strongest directions, of length 1."""
-        raw = turned - self._at
-        raw /= math.sqrt(float(raw @ raw)) + 1e-9
-        return raw
-
-    def _sure(self, along: NDArray[np.float32], near: NDArray[np.float32]) -> float:
-        """From the distance to the nearest centre; `along` are the products with the centres."""
-        nearest = float(np.minimum.reduce(self._half_norms - along))
-        return self._sure_at(math.sqrt(max(2.0 * nearest + float(near @ near), 0.0)))
+    def _sure(self, along: NDArray[np.float32], surface: NDArray[np.float32], words: bool) -> float:
+        """From the distance to the nearest centre; `along` are the products with the centres, each
+        less half the centre's squared length. The words' length is 1, or 0 without any."""
+        own = float(surface.dot(surface)) * NARROWER**2 + words
+        return self._sure_at(math.sqrt(max(own - 2.0 * float(np.maximum.reduce(along)), 0.0)))
 
 
 def _bags(arrays: Arrays, count: int) -> list[Clusters | None]:
