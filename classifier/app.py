@@ -141,7 +141,7 @@ class Service:
 
     async def classify_route(self, request: web.Request) -> web.Response:
         """POST /classify: one message, or a batch of messages."""
-        if request.query_string:
+        if "?" in request.raw_path:
             models, why = wants_models(request.query), wants_explanation(request.query)
             if models or why:
                 asked = parse(await request.read(), SINGLE)

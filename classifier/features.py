@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from math import log1p
+from struct import Struct
 from typing import NamedTuple
 
 import numpy as np
@@ -120,8 +121,9 @@ def _classes_of_bytes() -> bytes:
 _CLASSES = _classes_of_bytes()
 _CLASS = {name: i for i, name in enumerate(_BYTE_CLASSES)}
 _NEWLINE, _STOP, _QUESTION = _CLASS["newline"], _CLASS["stop"], _CLASS["question"]
-_LETTER, _DIGIT = _CLASS["letter"], _CLASS["digit"]
+_LETTER, _DIGIT, _BACKTICK = _CLASS["letter"], _CLASS["digit"], _CLASS["backtick"]
 _NO_WORDS = [0.0] * len(_WORDS)
+_DOUBLES = Struct(f"{len(SURFACE_NAMES)}d")
 
 
 class Features(NamedTuple):
@@ -149,7 +151,7 @@ def extract(text: str, embedding: Embedding) -> Features:
     """The features of one prompt, whatever it is made of."""
     lower = bounded(text).lower()
     tokens = embedding.tokens(lower)
-    options = len(OPTION.findall(lower))
+    options = len(OPTION.findall(lower)) if "\n" in lower else 0
     return Features(_surface(lower, tokens.size, options), tokens, options)
 
 
@@ -174,7 +176,7 @@ def _surface(text: str, tokens: int, options: int) -> NDArray[np.float64]:
         log1p(counts[_STOP]),
         long if long < MOST_LETTERS else MOST_LETTERS,
         len(distinct) / words,
-        min(text.count("```"), 4) if "```" in text else 0.0,
+        min(text.count("```"), 4) if counts[_BACKTICK] > 2 else 0.0,
         tokens / characters,
         many if many < MOST_TOKENS else MOST_TOKENS,
         text[-1:] == ":",
@@ -187,4 +189,4 @@ def _surface(text: str, tokens: int, options: int) -> NDArray[np.float64]:
             if telling[i] < MOST_TELLING:
                 telling[i] += 1.0
     row += telling
-    return np.array(row, dtype=np.float64)
+    return np.frombuffer(_DOUBLES.pack(*row))
