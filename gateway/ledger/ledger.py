@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import Boolean, bindparam, delete, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from gateway.engine.ports import Settlement
 from gateway.ledger.prices import Prices
-from gateway.ledger.rows import EndsOf, Row, rows_of
+from gateway.ledger.rows import ALWAYS, EndsOf, Row, rows_of, saved_in
 from gateway.ledger.totals import folded
 from gateway.settings import Ledger as LedgerSettings
 from gateway.store.database import Database
@@ -38,8 +38,8 @@ CLOSE_S = 10.0
 """How long a stop waits for the last rows."""
 CLOSE_TRIES = 20
 WARNING = "ledger"
-SAVED = 23
-"""Where a row has what a kept answer did not cost."""
+MOST_KINDS = 256
+"""Statements that are kept ready."""
 CLEAN_S = 3600.0
 DAY_S = 86_400
 
@@ -100,8 +100,7 @@ class Ledger:
         self._stops = asyncio.Event()
         self._stirred = asyncio.Event()
         """There is something to write, or an end."""
-        places = ", ".join("?" * len(ATTEMPTS.columns))
-        names = ", ".join(column.name for column in ATTEMPTS.columns)
+        self._inserts: dict[tuple[str, ...], str] = {}
         dialect = database.engine.dialect
         those = (ATTEMPTS.c.writer == bindparam("writer")) & ATTEMPTS.c.id.between(
             bindparam("first"), bindparam("last")
@@ -111,9 +110,6 @@ class Ledger:
         self._fold = str(fold)
         self._fold_names = tuple(fold.positiontup or ())
         self._fold_values = dict(fold.params)
-        self._insert = f"INSERT INTO {ATTEMPTS.name} ({names}) VALUES ({places})"  # noqa: S608
-        if not database.is_sqlite:
-            self._insert = str(insert(ATTEMPTS).compile(dialect=dialect))
 
     @property
     def waiting(self) -> int:
@@ -130,7 +126,7 @@ class Ledger:
                 log.exception("a request could not be noted in the ledger")
                 self._dropped(max(1, len(settlement.attempts)))
                 continue
-            if settlement.trace.cache == "hit" and rows and (saved := rows[0][SAVED]):
+            if settlement.trace.cache == "hit" and rows and (saved := saved_in(rows[0])):
                 self._meter.cache_saves(settlement.trace.route, saved)
             room -= len(rows)
             if room < 0:
@@ -243,27 +239,44 @@ class Ledger:
 
     async def _write(self, batch: _Batch) -> None:
         first, writer = batch.first, self._writer
-        numbered = [(first + place, writer, *row) for place, row in enumerate(batch.rows)]
-        mine = (ATTEMPTS.c.writer == writer) & ATTEMPTS.c.id.between(
-            first, first + len(numbered) - 1
-        )
+        last = first + len(batch.rows) - 1
+        kinds: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+        for number, (names, values) in enumerate(batch.rows, first):
+            kinds.setdefault(names, []).append((number, writer, *values))
+        mine = (ATTEMPTS.c.writer == writer) & ATTEMPTS.c.id.between(first, last)
         async with self._database.begin() as connection:
             if batch.doubtful:
                 found = await connection.execute(select(ATTEMPTS.c.id).where(mine).limit(1))
                 if found.first() is not None:
                     return
             batch.doubtful = True
-            # By the driver itself: the rows are tuples already, and Core would cost more.
-            await connection.exec_driver_sql(self._insert, numbered)
-            await connection.exec_driver_sql(self._fold, self._named(first, len(numbered)))
+            for names, numbered in kinds.items():
+                # By the driver itself: they are tuples already, and Core would cost more.
+                await connection.exec_driver_sql(self._insert(names), numbered)
+            await connection.exec_driver_sql(self._fold, self._named(first, last))
 
-    def _named(self, first: int, count: int) -> tuple[Any, ...]:
-        given = {
-            **self._fold_values,
-            "writer": self._writer,
-            "first": first,
-            "last": first + count - 1,
-        }
+    def _insert(self, names: tuple[str, ...]) -> str:
+        """The statement for rows that have these columns of SELDOM."""
+        found = self._inserts.get(names)
+        if found is None:
+            if len(self._inserts) > MOST_KINDS:
+                self._inserts.clear()
+            columns = ("id", "writer", *ALWAYS, *names)
+            places = ", ".join(self._place(number, name) for number, name in enumerate(columns, 1))
+            found = f"INSERT INTO {ATTEMPTS.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608
+            self._inserts[names] = found
+        return found
+
+    def _place(self, number: int, name: str) -> str:
+        if self._database.is_sqlite:
+            return "?"
+        kind = ATTEMPTS.c[name].type
+        if isinstance(kind, Boolean):
+            return f"CAST(${number}::INTEGER AS BOOLEAN)"
+        return f"${number}::{kind.compile(self._database.engine.dialect)}"
+
+    def _named(self, first: int, last: int) -> tuple[Any, ...]:
+        given = {**self._fold_values, "writer": self._writer, "first": first, "last": last}
         return tuple(given[name] for name in self._fold_names)
 
     async def _mended(self, batch: _Batch, fault: BaseException) -> bool:

@@ -12,8 +12,21 @@ from gateway.engine.estimate import estimate
 from gateway.engine.ports import Settlement
 from gateway.ledger.prices import Price, Prices
 
-Row = tuple[Any, ...]
-"""The columns of the ledger's table behind its id and its writer, in their order."""
+Row = tuple[tuple[str, ...], list[Any]]
+"""Which columns of SELDOM it has, and the values of ALWAYS and of those. What is unknown is not
+bound: Python's SQLite looks for an adapter of each None and each bool that it is given, which was
+half of what it costs to write a row."""
+ALWAYS = (
+    *("at", "day", "request_id", "number", "answered", "caller_id", "caller_name", "door"),
+    *("route", "tier", "provider", "model", "outcome", "hedge", "cache_hit", "reason"),
+    "estimated",
+)
+"""Those that are true or false are 1 or 0."""
+SELDOM = (
+    *("error", "input_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens"),
+    *("output_tokens", "cost_nano", "priced_on", "saved_nano", "local_nano", "strong_nano"),
+    *("first_ms", "total_ms", "score", "classifier_version", "propensity"),
+)
 Ends = tuple[tuple[str, str] | None, tuple[str, str] | None]
 """(provider, model) of the first target of a route's weakest tier and of its strongest."""
 EndsOf = Callable[[str], Ends]
@@ -164,12 +177,12 @@ def _row(
     ):
         named, route, tier = _text(named, 200), _text(route, 100), _text(tier, 40)
         model, reason = _text(model, 200), _text(reason, 300)
-    return (
+    values = [
         at,
         at // DAY_MS,
         trace.request_id,
         number,
-        answered,
+        1 if answered else 0,
         caller.id,
         named,
         settlement.door,
@@ -178,11 +191,15 @@ def _row(
         provider,
         model,
         outcome,
+        1 if hedge else 0,
+        1 if trace.cache == "hit" else 0,
+        reason,
+        1 if estimated else 0,
+    ]
+    seldom = (
         error,
-        hedge,
-        trace.cache == "hit",
-        # Most upstreams count but two of them: no call is made for what is not there.
         came if came is None or 0 <= came < MOST_TOKENS else None,
+        # Most upstreams count but two of them: no call is made for what is not there.
         usage.cached_tokens and _count(usage.cached_tokens),
         usage.cache_write_tokens and _count(usage.cache_write_tokens),
         usage.reasoning_tokens and _count(usage.reasoning_tokens),
@@ -195,10 +212,20 @@ def _row(
         total_ms,
         trace.score,
         trace.classifier_version,
-        reason,
         trace.propensity,
-        estimated,
     )
+    names = []
+    for name, value in zip(SELDOM, seldom, strict=True):
+        if value is not None:
+            names.append(name)
+            values.append(value)
+    return tuple(names), values
+
+
+def saved_in(row: Row) -> int:
+    """Billionths of a dollar that an answer which was kept did not cost."""
+    names, values = row
+    return values[len(ALWAYS) + names.index("saved_nano")] if "saved_nano" in names else 0
 
 
 def _others(

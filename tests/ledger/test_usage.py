@@ -61,9 +61,9 @@ def note(
     ledger = gateway.services.ledger
     rows = rows_of(settlement, ledger._prices, ledger._ends, day * DAY_MS)
     # Without attempts nothing says what another tier had cost.
-    column = 24
     if tier is not None and "cache" not in more:
-        rows = [(*row[:column], 1_200_000, 12_000_000, *row[column + 2 :]) for row in rows]
+        ends = ("local_nano", "strong_nano")
+        rows = [((*names, *ends), [*row, 1_200_000, 12_000_000]) for names, row in rows]
     ledger._waiting.extend(rows)
 
 
