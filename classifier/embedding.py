@@ -11,6 +11,7 @@ import importlib.util
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,10 @@ class Embedding:
             return np.frombuffer(self._encoded(text), dtype=np.int64)
         words = text.split(" ") if "  " not in text else _SPACE.split(text)
         try:
-            found = b"".join(map(self.known.__getitem__, words))
+            if len(words) > 1:
+                found = b"".join(itemgetter(*words)(self.known))
+            else:
+                found = self.known[words[0]]
         except KeyError:
             found = b"".join(map(self._of_word, words))
         return np.frombuffer(found, dtype=np.int64)

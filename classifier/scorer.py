@@ -79,6 +79,9 @@ class Scorer:
         if self._width != len(self._mean) + embedding.table.shape[1]:
             raise ValueError("the heads do not fit the features")
         self._surfaces = len(self._mean)
+        # As arrays, for a number would be made one each time.
+        self._highest = np.full(self._surfaces, CLIP * SURFACE_SCALE)
+        self._lowest = -self._highest
         self._kinds = self.domains = [str(name) for name in arrays["domains"]]
         self._experts = self.experts = [str(name) for name in arrays["experts"]]
         count = len(self._experts)
@@ -94,9 +97,7 @@ class Scorer:
         limits = (arrays["form_limit"] * math.sqrt(self._surfaces)).tolist()
         if len(self._base) != count or len(limits) not in (0, count):
             raise ValueError("there is not one form for each expert")
-        means, inverses = (
-            arrays[f"form_{part}"].astype(np.float32) for part in ("mean", "inverse")
-        )
+        means, inverses = arrays["form_mean"], arrays["form_inverse"]
         self._forms = list(zip(means, inverses, limits, strict=True))
         weights = arrays["trust_weights"].tolist()
         self._trust_intercept = float(arrays["trust_intercept"])
@@ -144,7 +145,7 @@ class Scorer:
         """
         total = self._total(x)
         seen = self._blank.copy()
-        surface = self._scaled(x.surface, seen[: self._surfaces])
+        seen[: self._surfaces] = surface = self._scaled(x.surface)
         length = math.sqrt(float(total.dot(total)))
         np.multiply(total, 1.0 / (length + 1e-9), out=seen[self._surfaces : -1])
         looks = self._looks.dot(seen)
@@ -194,16 +195,15 @@ class Scorer:
 
     def whereabouts(self, x: Features) -> NDArray[np.float64]:
         """Surface and words side by side, as all heads see them."""
-        surface = self._scaled(x.surface, np.empty(self._surfaces))
-        return self._wide(surface, self._total(x))
+        return self._wide(self._scaled(x.surface), self._total(x))
 
-    def _scaled(self, surface: NDArray[np.float64], out: NDArray[Any]) -> NDArray[Any]:
-        """The surface in units of its spread, clipped; in the precision of `out`."""
+    def _scaled(self, surface: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The surface in units of its spread, clipped."""
         scaled = surface - self._mean
         scaled *= self._inverse
-        np.maximum(scaled, -CLIP * SURFACE_SCALE, out=scaled)
-        np.minimum(scaled, CLIP * SURFACE_SCALE, out=out)
-        return out
+        np.maximum(scaled, self._lowest, out=scaled)
+        np.minimum(scaled, self._highest, out=scaled)
+        return scaled
 
     def _total(self, x: Features) -> NDArray[np.float32]:
         """The tokens' rows, each by its rarity."""
@@ -212,12 +212,14 @@ class Scorer:
         )
         return found
 
-    def _wide(self, surface: NDArray[Any], total: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _wide(
+        self, surface: NDArray[np.float64], total: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
         length = math.sqrt(float(total @ total)) + 1e-9
         return np.concatenate([surface, total.astype(np.float64) / length])
 
     def _gated(
-        self, heads: list[float], surface: NDArray[np.float32], topics: NDArray[np.float32]
+        self, heads: list[float], surface: NDArray[np.float64], topics: NDArray[np.float32]
     ) -> tuple[int, float, float, float]:
         """Which expert, how far he pulls at the base's need, how much his own curves count, and
         what his clusters add to his need."""
@@ -244,11 +246,11 @@ class Scorer:
         right = 1.0 / (1.0 + math.exp(min(-logit, 700.0)))
         return who, pull, min(max((right - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0), 1.0), clusters
 
-    def _sure(self, along: NDArray[np.float32], surface: NDArray[np.float32], words: bool) -> float:
+    def _sure(self, along: NDArray[np.float32], surface: NDArray[np.float64], words: bool) -> float:
         """From the distance to the nearest centre; `along` are the products with the centres, each
         less half the centre's squared length. The words' length is 1, or 0 without any."""
         own = float(surface.dot(surface)) * NARROWER**2 + words
-        return self._sure_at(math.sqrt(max(own - 2.0 * float(np.maximum.reduce(along)), 0.0)))
+        return self._sure_at(math.sqrt(max(own - 2.0 * float(along[along.argmax()]), 0.0)))
 
 
 def _bags(arrays: Arrays, count: int) -> list[Clusters | None]:
