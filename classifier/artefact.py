@@ -34,7 +34,7 @@ from classifier.scorer import Scorer
 
 FORMAT = 5
 CARD, ARRAYS, REFERENCE = "card.json", "model.npz", "model.joblib"
-LIBRARIES = ("numpy", "scikit-learn", "joblib", "tokenizers", "wordllama")
+LIBRARIES = ("numpy", "scikit-learn", "joblib", "tokenizers")
 TOLERANCE = 1e-4
 LARGEST = 12 * 1024 * 1024
 LARGEST_CARD = 4 * 1024 * 1024

@@ -1,7 +1,8 @@
 """The static token embedding that ships inside the `wordllama` package.
 
-We open its safetensors file and its tokenizer directly: `WordLlama.load()` of 0.4.0.post1 looks
-in the wrong folder and then tries the network. The package itself is never imported.
+We open its safetensors file and its tokenizer directly: `WordLlama.load()` may look in the wrong
+folder and then tries the network. The package itself is never imported, so its version says
+nothing: the files' digests do.
 """
 
 from __future__ import annotations
@@ -102,9 +103,12 @@ def files() -> tuple[Path, Path]:
 @lru_cache(maxsize=1)
 def digests() -> dict[str, str]:
     """sha256 of each file, under its path inside the package."""
+    weights, tokenizer = (path.read_bytes() for path in files())
+    # Releases of the package differ in whether a newline ends the JSON: with one, it is the same.
+    whole = tokenizer.rstrip(b"\n") + b"\n"
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in zip((WEIGHTS, TOKENIZER), files(), strict=True)
+        WEIGHTS: hashlib.sha256(weights).hexdigest(),
+        TOKENIZER: hashlib.sha256(whole).hexdigest(),
     }
 
 

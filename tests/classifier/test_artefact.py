@@ -101,6 +101,29 @@ def test_another_embedding_is_refused(copy: Path) -> None:
         artefact.load(copy)
 
 
+def test_a_newline_at_the_end_makes_no_other_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two releases of the package differ in no more than that."""
+    copied = Path(shutil.copytree(embedding.files()[0].parents[1], tmp_path / embedding.PACKAGE))
+    monkeypatch.syspath_prepend(tmp_path)
+    tokenizer = copied / embedding.TOKENIZER
+    assert embedding.files()[1] == tokenizer
+    content = tokenizer.read_bytes().rstrip(b"\n")
+
+    def loads_with(content: bytes) -> str:
+        tokenizer.write_bytes(content)
+        embedding.digests.cache_clear()
+        return artefact.load(SHIPPED).version
+
+    try:
+        assert loads_with(content) == loads_with(content + b"\n")
+        with pytest.raises(artefact.ArtefactForeign, match="tokenizer"):
+            loads_with(content + b" ")
+    finally:
+        embedding.digests.cache_clear()
+
+
 def test_a_golden_prompt_that_scores_otherwise_is_noticed(copy: Path) -> None:
     rewrite(copy, lambda card: card["golden"][0].update(score=0.0123))
     with pytest.raises(artefact.ArtefactUnfaithful, match=r"0\.0123"):
