@@ -14,10 +14,10 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.sealing import Sealer
 from gateway.settings import Route, Settings
+from gateway.store.core import AsyncConnection
 from gateway.store.database import Database
 from gateway.store.tables.settings import OVERRIDES
 from gateway.store.upsert import insert_into

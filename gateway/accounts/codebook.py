@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts import secret
 from gateway.settings import SettingsError
+from gateway.store.core import AsyncConnection
 from gateway.store.database import Database
 from gateway.store.tables.codes import CODES, SECRETS, STATE
 from gateway.store.upsert import insert_into

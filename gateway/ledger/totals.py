@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Insert, case, delete, func, select, true
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store.core import AsyncConnection
 from gateway.store.database import Database, StoreError
 from gateway.store.tables.ledger import ATTEMPTS, DAYS
 from gateway.store.upsert import insert_into

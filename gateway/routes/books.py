@@ -16,11 +16,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, case, exists, func, select, true
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chat.request import Json
 from gateway.ledger.prices import dollars
 from gateway.monitor.row import speed
+from gateway.store.core import AsyncConnection
 from gateway.store.database import Database
 from gateway.store.tables.ledger import ATTEMPTS, DAYS
 

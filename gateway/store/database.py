@@ -16,8 +16,8 @@ from typing import IO, Any
 
 from sqlalchemy import Connection, StaticPool, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from gateway.store.core import AsyncConnection, AsyncEngine, create_async_engine
 from gateway.store.whole import WholeConnection
 
 HEAD = "0008"

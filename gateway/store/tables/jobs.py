@@ -10,7 +10,9 @@ NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _partial(name: str, *columns: str, where: str) -> Index:
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+    # PostgreSQL has them from migration 0003. Its option said here, too, would load its library:
+    # 3 MB of each process.
+    return Index(name, *columns, sqlite_where=text(where))
 
 
 # All times are seconds since 1970.
