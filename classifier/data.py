@@ -170,6 +170,7 @@ def _fetched(url: str) -> str:
         with urllib.request.urlopen(url, timeout=PATIENCE) as response:  # noqa: S310
             content = response.read(LARGEST + 1)
     except urllib.error.HTTPError as error:
+        error.close()  # It holds the answer open.
         raise DataError(f"{url} answered {error.code}.") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)

@@ -22,11 +22,17 @@ def start(settings: Settings, weights: Weights) -> Any:
     A caller who hangs up frees his slot at the next token. llama.cpp reads a prompt to its end
     first (about 200 tokens a second on one thread), and an answer that is not streamed too.
 
-    Raise ServerError when xllamacpp is absent, the port is taken or the file is no model.
+    Raise ServerError when xllamacpp, or a library that it is linked with, is absent, the port is
+    taken or the file is no model.
     """
     try:
         import xllamacpp
     except ImportError as error:
+        if not isinstance(error, ModuleNotFoundError):
+            raise ServerError(
+                f"The embedded model cannot be loaded ({error}): install what has that file "
+                "(Debian: libgomp1), or run without it (LOCAL_MODEL=off)."
+            ) from None
         raise ServerError(
             f"The embedded model needs xllamacpp ({error}): "
             "pip install 'xllamacpp>=2026.10,<2027', or run without it (LOCAL_MODEL=off)."

@@ -236,6 +236,20 @@ async def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     assert b"Traceback" not in err
 
 
+async def test_a_library_that_the_machine_lacks_is_named(tmp_path: Path) -> None:
+    """As on a slim Debian: xllamacpp is installed, and what it is linked with is not there."""
+    (tmp_path / "xllamacpp.py").write_text(
+        'raise ImportError("libgomp.so.1: cannot open shared object file")'
+    )
+    process = await start(free_port(), PYTHONPATH=str(tmp_path))
+    _, err = await asyncio.wait_for(process.communicate(), STARTS_WITHIN_S)
+
+    assert process.returncode == 1
+    assert b"libgomp1" in err
+    assert b"LOCAL_MODEL=off" in err
+    assert err.count(b"\n") == 1
+
+
 @pytest.mark.parametrize(
     ("hidden", "said"),
     [
