@@ -178,6 +178,8 @@ def _read(source: str) -> Any:
             with urllib.request.urlopen(source, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 raw = answer.read(MAX_BYTES + 1)
         except urllib.error.URLError as fault:
+            if isinstance(fault, urllib.error.HTTPError):
+                fault.close()  # It holds the answer open.
             raise CostMapError(f"{source}: {fault.reason}") from None
     else:
         with Path(source).open("rb") as file:

@@ -50,8 +50,11 @@ def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=2) as response:
             return bool(response.status == 200)
+    except urllib.error.HTTPError as refused:
+        refused.close()
     except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+        pass
+    return False
 
 
 @contextmanager

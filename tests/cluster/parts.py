@@ -156,8 +156,11 @@ def answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as told:
             return bool(told.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+    except urllib.error.HTTPError as refused:
+        refused.close()
+    except OSError:
+        pass
+    return False
 
 
 def _open(host: str, port: int) -> bool:

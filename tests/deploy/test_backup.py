@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -76,10 +77,9 @@ async def test_a_copy_taken_while_a_gateway_writes_is_whole(tmp_path: Path) -> N
         database = f"sqlite:///{tmp_path}/var/pointsman.db"
         await ran(tmp_path, "deploy.backup", "save", "copy", database=database)
         await traffic
-    with sqlite3.connect(tmp_path / "copy") as copy:
+    with closing(sqlite3.connect(tmp_path / "copy")) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         tables = {row[0] for row in copy.execute("SELECT name FROM sqlite_master")}
-    copy.close()
     assert "alembic_version" in tables
 
 

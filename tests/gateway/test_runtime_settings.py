@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,7 @@ async def test_keys_lie_sealed_in_the_database(tmp_path: Path) -> None:
     assert KEY.encode() not in raw
     key = tmp_path / "pointsman.db.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         paths = [row[0] for row in connection.execute("SELECT path FROM overrides WHERE secret")]
     assert paths == ["providers/openai/api_key"]
     # With another key the gateway starts, and says what it cannot read.
