@@ -10,6 +10,17 @@ OTHERS := $(addprefix $(VENV)/,before langchain langchain-before)
 CLIENTS := tests/clients/js
 needs   = @command -v $(1) >/dev/null || { echo "There is no $(1) here: $(2)."; exit 1; }
 
+# Who names a Python gets that one, or hears why not.
+VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+ifneq ($(origin PYTHON),file)
+ifneq ($(wildcard $(STAMP)),)
+MADE := $(shell $(BIN)/python $(VERSION))
+ifneq ($(MADE),$(shell $(PYTHON) $(VERSION)))
+$(error The environment in $(VENV) is of Python $(MADE), not of $(PYTHON): rm -rf $(VENV), and ask again)
+endif
+endif
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format train evaluate promote rollback smoke faults soak bench lock \
 	clean web page test-web test-clients test-cluster screenshots data label prices bench-peers \

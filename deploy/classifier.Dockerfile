@@ -1,5 +1,5 @@
 # The classifier: docker build -f deploy/classifier.Dockerfile -t pointsman/classifier:0.1.0 .
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG PYTHON_IMAGE=python:3.14.10-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS packages
 WORKDIR /build
@@ -9,7 +9,7 @@ RUN python subset.py classifier . > wanted.txt \
  && python -m venv /venv \
  && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r wanted.txt \
  && /venv/bin/pip uninstall --yes --quiet pip setuptools \
- && python sbom.py pointsman-classifier 0.1.0 /venv/lib/python3.11/site-packages > /sbom.cdx.json
+ && python sbom.py pointsman-classifier 0.1.0 /venv/lib/python3.*/site-packages > /sbom.cdx.json
 
 FROM scratch AS sbom
 COPY --from=packages /sbom.cdx.json /

@@ -1,6 +1,6 @@
 # The gateway: docker build -f deploy/gateway.Dockerfile -t pointsman/gateway:0.1.0 .
 # What is inside: docker build -f deploy/gateway.Dockerfile --target sbom -o . .
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG PYTHON_IMAGE=python:3.14.10-slim-trixie
 ARG PAGE_IMAGE=node:20.19.5-bookworm-slim
 
 # The page, where the tree has one; the gateway does without it.
@@ -17,7 +17,7 @@ RUN python subset.py gateway . > wanted.txt \
  && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r wanted.txt \
  && /venv/bin/pip check \
  && /venv/bin/pip uninstall --yes --quiet pip setuptools \
- && python sbom.py pointsman-gateway 0.1.0 /venv/lib/python3.11/site-packages > /sbom.cdx.json
+ && python sbom.py pointsman-gateway 0.1.0 /venv/lib/python3.*/site-packages > /sbom.cdx.json
 
 FROM scratch AS sbom
 COPY --from=packages /sbom.cdx.json /

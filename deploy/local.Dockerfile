@@ -1,6 +1,6 @@
 # The embedded model: docker build -f deploy/local.Dockerfile -t pointsman/local:0.1.0 .
 # It asks nobody who they are: keep it on a network that only the gateway is on (docker-compose.yml).
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG PYTHON_IMAGE=python:3.14.10-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS packages
 WORKDIR /build
@@ -10,7 +10,7 @@ RUN python subset.py local . > wanted.txt \
  && python -m venv /venv \
  && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r wanted.txt \
  && /venv/bin/pip uninstall --yes --quiet pip setuptools \
- && python sbom.py pointsman-local 0.1.0 /venv/lib/python3.11/site-packages > /sbom.cdx.json
+ && python sbom.py pointsman-local 0.1.0 /venv/lib/python3.*/site-packages > /sbom.cdx.json
 
 FROM scratch AS sbom
 COPY --from=packages /sbom.cdx.json /

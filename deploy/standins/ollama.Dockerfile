@@ -1,6 +1,6 @@
 # Stands in for Ollama's image where no registry can be reached: the binary of `make ollama`, which
 # is older. For rehearsals alone.
-ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG PYTHON_IMAGE=python:3.14.10-slim-trixie
 FROM ${PYTHON_IMAGE}
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libstdc++6
 COPY ollama /usr/bin/ollama

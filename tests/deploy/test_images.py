@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,17 @@ def test_images_are_pinned_built_from_the_lock_and_run_as_nobody(path: Path) -> 
         if line.startswith("COPY ") and "--from" not in line:
             for source in line.split()[1:-1]:
                 assert source.rstrip("*") in let_in, source
+
+
+def test_all_images_stand_on_one_python_and_name_no_folder_of_it() -> None:
+    bases: set[str] = set()
+    for path in (ROOT / "deploy").rglob("*.Dockerfile"):
+        first = [line for line in path.read_text().splitlines() if "PYTHON_IMAGE=" in line]
+        assert len(first) == 1, path
+        bases.add(first[0])
+        # A folder of one version would be missed by whoever gives another base.
+        assert not re.search(r"python3\.\d", path.read_text()), path
+    assert len(bases) == 1
 
 
 def test_what_a_service_imports_is_in_its_image() -> None:
