@@ -88,6 +88,12 @@ def test_another_format_is_refused(copy: Path) -> None:
         artefact.load(copy)
 
 
+def test_the_python_that_made_it_is_told_and_any_reads_it(copy: Path) -> None:
+    assert json.loads((copy / artefact.CARD).read_text())["python"].startswith("3.")
+    rewrite(copy, lambda card: card.update(python="3.99"))
+    assert artefact.load(copy).version == artefact.load(SHIPPED).version
+
+
 @pytest.mark.parametrize("library", artefact.LIBRARIES)
 def test_another_library_is_refused(copy: Path, library: str) -> None:
     rewrite(copy, lambda card: card["libraries"].update({library: "0.1.0"}))
