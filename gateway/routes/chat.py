@@ -79,18 +79,18 @@ def serve_chat(
             reply = says_nothing(services, question)
             if reply is not None:
                 return web.Response(body=orjson.dumps(reply), content_type="application/json")
-        behind: tuple[str, ...] = ()
-        if has_fallbacks and type(question) is dict and "models" in question:
-            behind = fallbacks_in(question)
+        behind = fallbacks_in(question) if has_fallbacks else ()
         asked = Asked(dialect, dialect.parse_request(question), question, behind)
         return await answered(services, request, asked, Trace(request[REQUEST_ID]))
 
     return handler
 
 
-def fallbacks_in(body: dict[str, Json]) -> tuple[str, ...]:
+def fallbacks_in(body: Json) -> tuple[str, ...]:
     """OpenRouter's `models`: whom to ask behind `model`, or in its place. It is taken out of the
     body, since no upstream knows these names. Raises BadRequest."""
+    if not isinstance(body, dict) or "models" not in body:
+        return ()
     models = reading.texts(body, "models")
     if len(models) > MAX_NAMES:
         reading.bad("models", f"has {len(models)} names; {MAX_NAMES} pass.")
