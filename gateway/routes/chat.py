@@ -64,7 +64,6 @@ def serve_chat(
     answer to a body that needs no upstream."""
 
     standing = app[STANDING]
-    has_fallbacks = dialect.name == "openai"
 
     async def handler(request: web.Request) -> web.StreamResponse:
         services = standing.services
@@ -79,7 +78,7 @@ def serve_chat(
             reply = says_nothing(services, question)
             if reply is not None:
                 return web.Response(body=orjson.dumps(reply), content_type="application/json")
-        behind = fallbacks_in(question) if has_fallbacks else ()
+        behind = fallbacks_in(question) if dialect.name == "openai" else ()
         asked = Asked(dialect, dialect.parse_request(question), question, behind)
         return await answered(services, request, asked, Trace(request[REQUEST_ID]))
 
