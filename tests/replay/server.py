@@ -28,6 +28,7 @@ class Play:
 
     `cut`: after that many bytes the connection ends, cleanly or by reset.
     `stall`: after that many bytes nothing more comes until the caller leaves.
+    `held`: nothing is sent before it is set.
     """
 
     body: bytes = b""
@@ -37,6 +38,7 @@ class Play:
     chunk: int | None = None
     delay_s: float = 0.0
     before_s: float = 0.0
+    held: asyncio.Event | None = None
     cut: int | None = None
     clean: bool = False
     stall: int | None = None
@@ -139,6 +141,8 @@ class ReplayServer:
 
     async def _played(self, request: web.Request, play: Play) -> web.StreamResponse:
         await asyncio.sleep(play.before_s)
+        if play.held is not None:
+            await play.held.wait()
         response = web.StreamResponse(
             status=play.status, headers={"Content-Type": play.content_type, **play.headers}
         )

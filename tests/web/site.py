@@ -187,11 +187,11 @@ class Site:
         return found
 
 
-def streamed(text: str, delay_s: float = 0.0, before_s: float = 0.0, pieces: int = 0) -> Play:
+def streamed(text: str, delay_s: float = 0.0, pieces: int = 0) -> Play:
     """An answer, word by word; `pieces` of it apart from each other by `delay_s`."""
     body = openai_stream(*re.findall(r"\s*\S+", text))
     chunk = len(body) // pieces + 1 if pieces else None
-    return Play(body, chunk=chunk, delay_s=delay_s, before_s=before_s)
+    return Play(body, chunk=chunk, delay_s=delay_s)
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import orjson
 from playwright.async_api import expect
@@ -167,19 +168,22 @@ async def test_two_models_answer_side_by_side_and_one_goes_on() -> None:
 async def test_before_the_first_token_it_says_what_happens() -> None:
     async with a_site() as site:
         site.hard.play(openai_error(503, "busy"))
-        site.easy.play(streamed("At last.", before_s=1.0))
+        first_token = asyncio.Event()
+        site.easy.play(replace(streamed("At last."), held=first_token))
         await site.ready()
         await site.ask("Who is there?")
         await expect(site.page.locator(".doing")).to_contain_text("easy/m")
         await expect(site.page.locator(".doing-steps").first).to_contain_text("hard/m")
+        first_token.set()
         await site.answered()
         await expect(site.page.locator(".whence")).to_contain_text("failed")
 
 
 async def test_it_says_that_the_classifier_is_asked_and_that_a_model_is_loading() -> None:
-    verdict = Play(orjson.dumps(VERDICT), content_type="application/json", before_s=1.5)
+    decided, loaded = asyncio.Event(), asyncio.Event()
+    verdict = Play(orjson.dumps(VERDICT), content_type="application/json", held=decided)
     async with ReplayServer(verdict) as classifier, ReplayServer(streamed("At last.")) as own:
-        own.play(streamed("At last.", before_s=4.0))
+        own.play(replace(streamed("At last."), held=loaded))
         async with a_site(
             classifier={"url": classifier.url, "timeout_ms": 10_000},
             providers={"vllm": {"base_url": own.url + "/v1"}},
@@ -189,8 +193,10 @@ async def test_it_says_that_the_classifier_is_asked_and_that_a_model_is_loading(
             await site.ask("Is somebody there?")
             doing = site.page.locator(".doing")
             await expect(doing).to_contain_text("Routing")
+            decided.set()
             await expect(doing).to_contain_text("Asking vllm/m")
             await expect(doing).to_contain_text("vllm/m is loading the model")
+            loaded.set()
             await site.answered()
             await expect(site.page.locator(".whence")).to_contain_text("score 0.21")
 

@@ -95,8 +95,12 @@ async def test_a_profile_and_how_the_pages_look_go_with_the_caller() -> None:
             page = await context.new_page()
             await page.goto(f"{site.line.url}/profile#token={token}")
             await expect(page.get_by_label("Name")).to_have_value(name)
-            shown = await page.evaluate("() => document.documentElement.dataset.theme ?? null")
-            assert shown == theme
+            whole = page.locator(f"html[data-theme={theme}]" if theme else "html:not([data-theme])")
+            await expect(whole).to_have_count(1)
+            await expect(page.get_by_label(theme.title() if theme else "System")).to_be_checked()
+            await expect(page.get_by_label("Language of dates")).to_have_value(
+                "de-DE" if theme else ""
+            )
             await expect(page.locator("main")).to_contain_text(
                 "1.234.567,8" if name else "1,234,567.8"
             )

@@ -33,8 +33,11 @@ export default function Profile() {
 
 /** Holds at once here; and for whoever is signed in, in every browser that he uses. */
 function Look({ held }: { held: boolean }) {
-  const [chosen, setChosen] = useState(theme);
-  const [language, setLanguage] = useState(datesLanguage);
+  // What is chosen here stays, whenever the kept one comes.
+  const [picked, setPicked] = useState<Theme | null>(null);
+  const [typed, setTyped] = useState<string | null>(null);
+  const chosen = picked ?? theme();
+  const language = typed ?? datesLanguage();
   const [fault, setFault] = useState<Told | null>(null);
   const wrong = language !== "" && !isLanguage(language);
   const kept = (part: Partial<Kept>) => {
@@ -58,7 +61,7 @@ function Look({ held }: { held: boolean }) {
                   name="theme"
                   checked={chosen === value}
                   onChange={() => {
-                    setChosen(value);
+                    setPicked(value);
                     applyTheme(value);
                     kept({ theme: value });
                   }}
@@ -77,7 +80,7 @@ function Look({ held }: { held: boolean }) {
             aria-invalid={wrong}
             onChange={(event) => {
               const given = event.target.value.trim();
-              setLanguage(given);
+              setTyped(given);
               if (!given || isLanguage(given)) setDatesLanguage(given);
             }}
             onBlur={() => {
