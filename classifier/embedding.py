@@ -34,7 +34,9 @@ class EmbeddingMissing(RuntimeError):
 MOST_WORDS, LONGEST_WORD = 30_000, 24
 # What the tokenizer finds before it looks at words.
 SPECIAL = ("<s>", "</s>", "<unk>")
-_SPACE = re.compile(r"(?<! ) (?! )")
+_TOKEN = np.dtype(np.int64).itemsize
+# A single space, which belongs to no word, or where a line ends.
+_BETWEEN = re.compile(r"(?<! ) (?! )|(?=\n)")
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,22 @@ class Embedding:
     def tokens(self, text: str) -> NDArray[np.int64]:
         """Token ids of a text, without special tokens; shape (n,), n may be 0.
 
-        No token of this vocabulary reaches over a single space, so a text has the tokens of its
-        words, and those of common words are remembered, as the bytes of the array that they are a
-        part of. A test holds both ways equal, for texts without a space at either end.
+        No token of this vocabulary reaches over a single space or the end of a line, so a text has
+        the tokens of its words, and those of common words are remembered, as the bytes of the array
+        that they are a part of. The end of a line begins a word; between a space and it there is
+        an empty one. A test holds both ways equal, for texts without a space at either end.
         """
         if "<" in text and any(name in text for name in SPECIAL):
             return np.frombuffer(self._encoded(text), dtype=np.int64)
-        words = text.split(" ") if "  " not in text else _SPACE.split(text)
+        if "  " in text:
+            words = _BETWEEN.split(text)
+        else:
+            words = (text.replace("\n", " \n") if "\n" in text else text).split(" ")
         try:
             if len(words) > 1:
                 found = b"".join(itemgetter(*words)(self.known))
             else:
-                found = self.known[words[0]]
+                found = self.known[text] if text else b""
         except KeyError:
             found = b"".join(map(self._of_word, words))
         return np.frombuffer(found, dtype=np.int64)
@@ -68,7 +74,7 @@ class Embedding:
         """The tokens of a word, remembered unless it is long."""
         found = self.known.get(word)
         if found is None:
-            found = self._encoded(word)
+            found = self._tokens_of(word)
             if len(word) <= LONGEST_WORD:
                 if len(self.known) >= MOST_WORDS:
                     # Most of so many came once and never again; what is common is soon back. A
@@ -76,6 +82,13 @@ class Embedding:
                     self.known.clear()
                 self.known[word] = found
         return found
+
+    def _tokens_of(self, word: str) -> bytes:
+        """A word's first token has the space before it. A new line has none, an empty word it
+        alone."""
+        if not word:
+            return self._encoded("\n")[:_TOKEN]
+        return self._encoded(word)[_TOKEN if word[0] == "\n" else 0 :]
 
     def _encoded(self, text: str) -> bytes:
         ids = self.tokenizer.encode(text, add_special_tokens=False).ids
