@@ -3,6 +3,10 @@
 Both are the real gunicorn with one worker: the same runner, routes, middleware, body parser and
 counters. The other one scores nothing and writes an answer made before. One caller asks over one
 kept connection; CPU is the worker's own, from /proc, so that the caller's does not count.
+
+Caller and worker are bound to cores: to one each, and to one between them. Left to the kernel the
+constant shares its caller's core, where all it needs is still at hand, and the service, which runs
+longer, is moved to another: the same two services were then measured in two places.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ HERE = Path(__file__).resolve().parent
 # Many short turns: what else the machine does changes within seconds, and must hit both alike.
 REQUESTS, WARM, ROUNDS = 300, 30, 40
 SIZES = (60, 400)
+PLACES = ("a core each", "one core")
 LONGEST_START = 30.0
 TICK = os.sysconf("SC_CLK_TCK")
 MOST_RATIO = 4.0
@@ -50,30 +55,41 @@ async def constant() -> web.AppRunner:
 
 
 def run() -> dict[str, Any]:
-    """CPU and wall time a request in µs, by size of the prompt; memory of four workers in MB."""
+    """CPU and wall time a request in µs, by place and size; memory of four workers in MB."""
     found: dict[str, Any] = {}
     text = " ".join(prompt for _, _, prompt in labels.own_prompts())
-    for size in SIZES:
-        prompts = [text[i : i + size] for i in range(0, 12_000, 100)]
-        row: dict[str, float] = {}
-        with _running(1, "classifier.bench:constant") as fixed, _running(1, "") as ours:
-            cpu: dict[str, list[float]] = {"constant": [], "service": []}
-            wall: dict[str, list[float]] = {"constant": [], "service": []}
-            for _ in range(ROUNDS):
-                for name, (port, pids) in (("constant", fixed), ("service", ours)):
-                    spent, took = _asked(port, pids, prompts)
-                    cpu[name].append(spent)
-                    wall[name].append(took)
-        for name in cpu:
-            row[f"{name}_cpu_us"] = round(statistics.median(cpu[name]), 1)
-            row[f"{name}_wall_us"] = round(statistics.median(wall[name]), 1)
-        row["ratio_cpu"] = _ratio(cpu)
-        row["ratio_wall"] = _ratio(wall)
-        found[str(size)] = row
+    cores = sorted(os.sched_getaffinity(0))
+    for place in PLACES:
+        for size in SIZES:
+            prompts = [text[i : i + size] for i in range(0, 12_000, 100)]
+            with _running(1, "classifier.bench:constant") as fixed, _running(1, "") as ours:
+                os.sched_setaffinity(0, cores[:1])
+                for _, pids in (fixed, ours):
+                    os.sched_setaffinity(pids[1], cores[-1:] if place == PLACES[0] else cores[:1])
+                found[f"{size} characters, {place}"] = _compared(fixed, ours, prompts)
+            os.sched_setaffinity(0, cores)
     with _running(4, "") as (port, pids):
         _asked(port, pids, [text[:400]])
         found["four_workers_pss_mb"] = round(sum(map(_pss, pids)) / 1024, 1)
     return found
+
+
+def _compared(
+    fixed: tuple[int, list[int]], ours: tuple[int, list[int]], prompts: list[str]
+) -> dict[str, float]:
+    """Both in turns: medians and the ratios of one to the other."""
+    cpu: dict[str, list[float]] = {"constant": [], "service": []}
+    wall: dict[str, list[float]] = {"constant": [], "service": []}
+    for _ in range(ROUNDS):
+        for name, (port, pids) in (("constant", fixed), ("service", ours)):
+            spent, took = _asked(port, pids, prompts)
+            cpu[name].append(spent)
+            wall[name].append(took)
+    row: dict[str, float] = {}
+    for name in cpu:
+        row[f"{name}_cpu_us"] = round(statistics.median(cpu[name]), 1)
+        row[f"{name}_wall_us"] = round(statistics.median(wall[name]), 1)
+    return {**row, "ratio_cpu": _ratio(cpu), "ratio_wall": _ratio(wall)}
 
 
 def _ratio(turns: dict[str, list[float]]) -> float:
@@ -84,12 +100,13 @@ def _ratio(turns: dict[str, list[float]]) -> float:
 
 def table(found: dict[str, Any]) -> str:
     """The figures as lines of text."""
-    head = f"{'prompt':<16}{'constant':>12}{'service':>12}{'CPU':>8}{'wall':>8}"
+    head = f"{'prompt; caller, worker':<28}{'constant':>12}{'service':>12}{'CPU':>8}{'wall':>8}"
     lines = [head, "-" * len(head)]
-    for size in SIZES:
-        row = found[str(size)]
+    for name, row in found.items():
+        if not isinstance(row, dict):
+            continue
         lines.append(
-            f"{f'{size} characters':<16}{row['constant_cpu_us']:>9.1f} µs"
+            f"{name:<28}{row['constant_cpu_us']:>9.1f} µs"
             f"{row['service_cpu_us']:>9.1f} µs{row['ratio_cpu']:>7.2f}x{row['ratio_wall']:>7.2f}x"
         )
     lines.append(f"at most {MOST_RATIO:g}x; µs are the worker's CPU a request")
