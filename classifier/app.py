@@ -126,7 +126,7 @@ class Service:
             "ood": scored.out_of_distribution,
             "out_of_distribution": scored.out_of_distribution,
             "version": model.version,
-            "milliseconds": round(seconds * 1e3, 4),
+            "milliseconds": int(seconds * 1e7) / 1e4,  # round() would cost as much as the dict.
         }
 
     async def at_length(self, message: str, *, models: bool, why: bool) -> dict[str, Any]:

@@ -13,21 +13,22 @@ from numpy.typing import NDArray
 class Curve:
     """Straight lines between points, flat beyond the ends: what IsotonicRegression predicts."""
 
-    __slots__ = ("_x", "_y")
+    __slots__ = ("_lines", "_x")
 
     def __init__(self, x: list[float], y: list[float]) -> None:
         if not x or len(x) != len(y):
             raise ValueError("a curve needs points")
-        self._x, self._y = x, y
+        self._x = x
+        # Where each line begins and how steep it is, also of the flat ones before and behind.
+        steep = [
+            (up - down) / (right - left) if right > left else 0.0
+            for left, right, down, up in zip(x, x[1:], y, y[1:], strict=False)
+        ]
+        self._lines = [(x[0], y[0], 0.0), *zip(x, y, [*steep, 0.0], strict=True)]
 
     def __call__(self, at: float) -> float:
-        x, y = self._x, self._y
-        i = bisect_right(x, at)
-        if i == 0:
-            return y[0]
-        if i == len(x):
-            return y[-1]
-        return y[i - 1] + (y[i] - y[i - 1]) * (at - x[i - 1]) / (x[i] - x[i - 1])
+        x, y, steep = self._lines[bisect_right(self._x, at)]
+        return y + steep * (at - x)
 
 
 def curves_in(arrays: Mapping[str, NDArray[Any]], name: str, count: int) -> list[Curve]:

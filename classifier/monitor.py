@@ -114,28 +114,22 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self._decisions: dict[tuple[str, str], int] = {}
-        self._far = 0
-        self._seconds: list[float] = []
+        self._decided: list[tuple[str, str, bool, float]] = []
 
     def add(self, tier: str, domain: str, far: bool, seconds: float) -> bool:
         """One prompt was scored; whether it is the first since the last writing."""
-        key = tier, domain
-        self._decisions[key] = self._decisions.get(key, 0) + 1
-        self._far += far
-        self._seconds.append(seconds)
-        return len(self._seconds) == 1
+        self._decided.append((tier, domain, far, seconds))
+        return len(self._decided) == 1
 
     def write(self) -> None:
         """Hand over what was counted."""
-        decisions, far, seconds = self._decisions, self._far, self._seconds
-        self._decisions, self._far, self._seconds = {}, 0, []
-        for (tier, domain), count in decisions.items():
+        decided, self._decided = self._decided, []
+        for (tier, domain), count in Counted(row[:2] for row in decided).items():
             _decisions(tier, domain).inc(count)
-        if far:
+        if far := sum(row[2] for row in decided):
             _FAR.inc(far)
-        if seconds:
-            _SCORING.observe_all(seconds)
+        if decided:
+            _SCORING.observe_all([row[3] for row in decided])
 
 
 def serves(name: str, version: str, before: tuple[str, str] | None = None) -> None:

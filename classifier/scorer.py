@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
+from operator import mul
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,8 @@ LOWEST = (-5.0, -5.0, 0.0, 0.0, 0.0)
 HIGHEST = (12.0, 20.0, 15.0, 14.0, 4.0)
 LONGEST_ANSWER = 10.0
 """The logarithm of the most tokens that are ever foretold."""
+LARGEST_LOGIT = 700.0
+"""No head may say more of any prompt, so that its exponential is a number. Ours say 66."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -53,7 +56,6 @@ class Scored(NamedTuple):
     score: float
     gain: float
     domain: str
-    domain_probability: float
     length: float
     sure: float
     out_of_distribution: bool
@@ -86,12 +88,13 @@ class Scorer:
         self._experts = self.experts = [str(name) for name in arrays["experts"]]
         count = len(self._experts)
         # Rows of the heads: near, far, length, level, kinds of work, experts, gate.
-        self._kinds_at = slice(4, 4 + len(self._kinds))
-        self._experts_at = self._kinds_at.stop
+        self._experts_at = 4 + len(self._kinds)
         self._gate_at = self._experts_at + count
         self._places_at = self._gate_at + count
         if len(heads) != self._places_at or len(intercept) != len(heads):
             raise ValueError("there is not one head for each kind of work, expert and gate")
+        if _highest(heads, intercept, self._surfaces) > LARGEST_LOGIT:
+            raise ValueError("the heads run away")
         self._bags = _bags(arrays, count)
         self._base = arrays["expert_base"].tolist()
         limits = (arrays["form_limit"] * math.sqrt(self._surfaces)).tolist()
@@ -103,7 +106,7 @@ class Scorer:
         self._trust_intercept = float(arrays["trust_intercept"])
         if len(weights) not in (0, len(LOWEST)):
             raise ValueError("there is not one weight for each number that trust hangs on")
-        self._trust = list(zip(weights, LOWEST, HIGHEST, strict=True)) if weights else []
+        self._trust = weights
         self._bend = float(arrays["bend"])
         self._small = curves_in(arrays, "small", len(FORMS) + 1 + count)
         self._gain = curves_in(arrays, "gain", len(FORMS) + 1 + count)
@@ -174,13 +177,12 @@ class Scorer:
             judged = self._adapter.judge(self._wide(surface, total), topics, score, gain)
             if judged is not None:
                 score, gain = settled(judged.score, judged.need), judged.gain
-        kind, likely = _likeliest(heads[self._kinds_at])
+        kinds = heads[4 : self._experts_at]
         sure = self._sure(looks[self._places_at : self._topics_at], surface, length > 0.0)
         return Scored(
             score,
             gain,
-            self._kinds[kind],
-            likely,
+            self._kinds[kinds.index(max(kinds))],
             math.expm1(min(max(heads[2], 0.0), LONGEST_ANSWER)),
             sure,
             sure < self._far,
@@ -228,7 +230,7 @@ class Scorer:
         logits = heads[self._gate_at : self._places_at]
         largest = max(logits)
         who = logits.index(largest)
-        others = sum([math.exp(value - largest) for value in logits]) - 1.0
+        others = sum(map(math.exp, logits)) * math.exp(-largest) - 1.0
         pull = PULL * min(max((1.0 / (1.0 + others) - HINT[0]) / (HINT[1] - HINT[0]), 0.0), 1.0)
         bag, clusters, away = self._bags[who], 0.0, 1.0
         if bag is not None:
@@ -240,9 +242,8 @@ class Scorer:
         units *= inverse
         far = math.sqrt(float(units.dot(units))) / limit
         numbers = (-math.log(max(others, 1e-12)), largest, far, far - 1.0, away)
-        logit = self._trust_intercept
-        for (weight, low, high), number in zip(self._trust, numbers, strict=True):
-            logit += weight * (low if number < low else high if number > high else number)
+        within = map(min, HIGHEST, map(max, LOWEST, numbers))
+        logit = self._trust_intercept + sum(map(mul, self._trust, within))
         right = 1.0 / (1.0 + math.exp(min(-logit, 700.0)))
         return who, pull, min(max((right - TRUST[0]) / (TRUST[1] - TRUST[0]), 0.0), 1.0), clusters
 
@@ -251,6 +252,13 @@ class Scorer:
         less half the centre's squared length. The words' length is 1, or 0 without any."""
         own = float(surface.dot(surface)) * NARROWER**2 + words
         return self._sure_at(math.sqrt(max(own - 2.0 * float(along[along.argmax()]), 0.0)))
+
+
+def _highest(heads: NDArray[np.float64], intercept: NDArray[np.float64], surfaces: int) -> float:
+    """More than any head can say of any prompt: words have length 1, the surface is clipped."""
+    form = CLIP * SURFACE_SCALE * np.abs(heads[:, :surfaces]).sum(axis=1)
+    words = np.linalg.norm(heads[:, surfaces:], axis=1)
+    return float((form + words + np.abs(intercept)).max(initial=0.0))
 
 
 def _bags(arrays: Arrays, count: int) -> list[Clusters | None]:
@@ -270,12 +278,6 @@ def _bags(arrays: Arrays, count: int) -> list[Clusters | None]:
         rows = slice(int(ends[mine[0]] - sizes[mine[0]]), int(ends[mine[-1]]))
         bags.append(Clusters(sizes[mine].tolist(), whole[rows], values[rows]))
     return bags
-
-
-def _likeliest(logits: list[float]) -> tuple[int, float]:
-    """The place of the largest, and its share of the softmax."""
-    largest = max(logits)
-    return logits.index(largest), 1.0 / sum([math.exp(value - largest) for value in logits])
 
 
 def settled(probability: float, need: float) -> float:

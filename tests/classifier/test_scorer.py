@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from classifier import artefact, base, features, labels, model, scorer, trust
-from classifier.artefact import Artefact
+from classifier.artefact import ARRAYS, Artefact
+from classifier.curves import Curve
 from classifier.embedding import Embedding
 from tests.classifier.prompts import UNUSUAL
 from tests.classifier.service import SHIPPED
@@ -26,7 +27,6 @@ def test_the_fast_scorer_equals_scikit_learn(shipped: Artefact, words: Embedding
     assert np.abs(reference.score(x) - [f.score for f in fast]).max() < 1e-6
     kinds = reference.domains(x)
     assert [reference.domain.classes_[row.argmax()] for row in kinds] == [f.domain for f in fast]
-    assert np.abs(kinds.max(axis=1) - [f.domain_probability for f in fast]).max() < 1e-6
     assert np.abs(reference.sure(x) - [f.sure for f in fast]).max() < 1e-4
     assert np.abs(reference.estimate(x)[1] - [f.gain for f in fast]).max() < 1e-6
     assert np.abs(reference.lengths(x) - [f.length for f in fast]).max() < 1e-6 * 1e4
@@ -64,6 +64,22 @@ def test_both_paths_share_their_constants() -> None:
         assert getattr(scorer, name) == getattr(model, name)
     assert (scorer.FORMS, scorer.PEAK) == (base.FORMS, base.PEAK)
     assert (scorer.LOWEST, scorer.HIGHEST) == (trust.LOWEST, trust.HIGHEST)
+
+
+def test_heads_whose_exponentials_would_be_no_numbers_are_refused(words: Embedding) -> None:
+    with np.load(SHIPPED / ARRAYS, allow_pickle=False) as opened:
+        arrays = {name: opened[name] for name in opened.files}
+    scorer.Scorer(arrays, words)
+    with pytest.raises(ValueError, match="the heads run away"):
+        scorer.Scorer({**arrays, "heads": arrays["heads"] * 100.0}, words)
+
+
+def test_a_curve_is_straight_between_its_points_and_flat_beyond_them() -> None:
+    x, y = [-1.0, 0.5, 0.5, 0.5, 2.0], [0.1, 0.2, 0.4, 0.6, 0.9]
+    curve = Curve(x, y)
+    at = [-9.0, -1.0, -0.4, 0.25, 0.5 + 1e-12, 1.0, 1.9, 2.0, 7.0]
+    assert [curve(a) for a in at] == pytest.approx(np.interp(at, x, y).tolist(), abs=1e-9)
+    assert Curve([3.0], [0.7])(1.0) == Curve([3.0], [0.7])(4.0) == 0.7
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
