@@ -21,6 +21,11 @@ from chat.errors import QueueFull
 from gateway.settings import Server
 
 LOOK_S = 0.1
+FEW, SOME = 4, 64
+"""Nobody looks at the loop for fewer requests at once, but for each so many-th: a look costs a loop
+that sleeps in between 0.2 ms, and those that end in the turn in which they began are never many."""
+BUSY = 16
+"""Requests from one look to the next for which there is another."""
 RETRY_S = 1.0
 TELL_S = 1.0
 """Between two lines of the log."""
@@ -63,7 +68,7 @@ class Pressure:
         self._due = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        """None while nobody asks: there is nothing to see then, and to look costs CPU."""
+        """None while few ask: there is nothing to see then, and to look costs CPU."""
         self.use(settings)
 
     def use(self, settings: Server) -> None:
@@ -84,7 +89,7 @@ class Pressure:
     def turns_away(self, running: int) -> str | None:
         """Why one more is not let in, who is counted then; None lets him in. `running` counts
         him. Asked where his question is read, before anything is done for him."""
-        if self._timer is None:
+        if self._timer is None and running + self._granted >= FEW:
             self._begin_looking()
         why = self._full if running + self._granted > self.max_running else None
         if self.tight and why is None:
@@ -106,7 +111,7 @@ class Pressure:
     def begin(self, running: int) -> None:
         """A request begins; `running` counts it. Raises QueueFull for one that came by another
         way and may not come in."""
-        if self._timer is None:
+        if self._timer is None and (running >= FEW or not self._begun % SOME):
             self._begin_looking()
         self._begun += 1
         self._running = running
@@ -135,6 +140,8 @@ class Pressure:
     def _begin_looking(self) -> None:
         if self._loop is not None:
             self._looked_at = self._clock()
+            self._late_s = 0.0
+            self._begun_then, self._running_then = self._begun, self._running
             self._due = self._looked_at + LOOK_S
             self._timer = self._loop.call_later(LOOK_S, self._look)
 
@@ -144,9 +151,10 @@ class Pressure:
         self._late_s = late
         # What was let in and never begun, such as a body that is no JSON, is forgotten.
         self._granted, self._granted_since = min(self._granted, self._granted_since), 0
-        ended = (self._begun - self._begun_then) - (self._running - self._running_then)
+        begun = self._begun - self._begun_then
+        ended = begun - (self._running - self._running_then)
         drain = max(LEAST, DRAIN * ended / (now - self._looked_at))
-        asked = self._begun != self._begun_then or self._granted
+        crowd = begun >= BUSY or (begun and self._running >= FEW) or self._granted
         self._begun_then, self._running_then, self._looked_at = self._begun, self._running, now
         if not self.tight:
             if min(before, late) > self._max_late_s:
@@ -160,7 +168,7 @@ class Pressure:
         elif now - self._shed_at < LOOK_S:
             self._rate *= MORE
         self._due = now + LOOK_S
-        on = asked or self.tight or late > self._max_late_s or self.shed > self._told
+        on = crowd or self.tight or late > self._max_late_s or self.shed > self._told
         self._timer = self._loop.call_later(LOOK_S, self._look) if on and self._loop else None
         if self.shed > self._told and now - self._told_at >= TELL_S:
             fields = {"requests": self.shed - self._told, "late_ms": round(1000 * late)}

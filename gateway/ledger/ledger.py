@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
-from sqlalchemy import Boolean, bindparam, delete, select
+from sqlalchemy import Boolean, Connection, bindparam, delete, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from gateway.engine.ports import Settlement
@@ -244,16 +244,19 @@ class Ledger:
         for number, (names, values) in enumerate(batch.rows, first):
             kinds.setdefault(names, []).append((number, writer, *values))
         mine = (ATTEMPTS.c.writer == writer) & ATTEMPTS.c.id.between(first, last)
-        async with self._database.begin() as connection:
+
+        def write(connection: Connection) -> None:
             if batch.doubtful:
-                found = await connection.execute(select(ATTEMPTS.c.id).where(mine).limit(1))
+                found = connection.execute(select(ATTEMPTS.c.id).where(mine).limit(1))
                 if found.first() is not None:
                     return
             batch.doubtful = True
             for names, numbered in kinds.items():
                 # By the driver itself: they are tuples already, and Core would cost more.
-                await connection.exec_driver_sql(self._insert(names), numbered)
-            await connection.exec_driver_sql(self._fold, self._named(first, last))
+                connection.exec_driver_sql(self._insert(names), numbered)
+            connection.exec_driver_sql(self._fold, self._named(first, last))
+
+        await self._database.at_once(write)
 
     def _insert(self, names: tuple[str, ...]) -> str:
         """The statement for rows that have these columns of SELDOM."""

@@ -1,24 +1,27 @@
 """The one database: SQLite by default, PostgreSQL when the settings say so.
 
-`begin()` is for writing, `read()` for reading. SQLite takes its write lock when a transaction
-begins, as one that reads first and writes later would fail under it instead of waiting.
+`begin()` is for writing, `at_once()` for what is written often, `read()` for reading. SQLite takes
+its write lock when a transaction begins, as one that reads first and writes later would fail under
+it instead of waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from sqlalchemy import Connection, StaticPool, event, make_url, text
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from gateway.store.core import AsyncConnection, AsyncEngine, create_async_engine
-from gateway.store.whole import WholeConnection
+from gateway.store.whole import WholeConnection, whole
+
+T = TypeVar("T")
 
 HEAD = "0008"
 """The newest migration."""
@@ -50,6 +53,11 @@ class Database:
     def __init__(self, url: str) -> None:
         self.durable = bool(url)
         self.engine, self._path = _engine(url)
+        self._direct: Engine | None = None
+        """To the same file from a thread of one's own, for `at_once`."""
+        if self._path is not None:
+            self._direct = create_engine(self.engine.url.set(drivername="sqlite"))
+            _tune(self._direct)
         # In memory all share one connection, so each waits for his turn.
         self._turn: asyncio.Lock | nullcontext[None] = nullcontext() if url else asyncio.Lock()
         self.is_sqlite = self.engine.dialect.name == "sqlite"
@@ -81,7 +89,12 @@ class Database:
             raise StoreError(f"store.database: {_words(fault)}") from None
 
     async def close(self) -> None:
+        await self._disposed()
+
+    async def _disposed(self) -> None:
         await self.engine.dispose()
+        if self._direct is not None:
+            self._direct.dispose()
 
     @asynccontextmanager
     async def begin(self) -> AsyncGenerator[AsyncConnection, None]:
@@ -90,6 +103,24 @@ class Database:
         async with self._turn, self._connection() as connection:
             yield connection
             await connection.commit()
+
+    async def at_once(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns of a transaction that may write; it is rolled back when it raises.
+
+        On an SQLite file a thread does all of it in one go. In `begin()` each statement goes to
+        the driver's thread and back three times: a few rows take 2.2 ms of CPU instead of 1.4,
+        and wake the loop, which has requests to answer, a dozen times instead of once.
+        """
+        if self._direct is None:
+            async with self.begin() as connection:
+                return await connection.run_sync(work)
+        await self.same_file()
+        return await whole(asyncio.to_thread(self._worked, work))
+
+    def _worked(self, work: Callable[[Connection], T]) -> T:
+        assert self._direct is not None
+        with self._direct.begin() as connection:
+            return work(connection)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection, None]:
@@ -113,7 +144,7 @@ class Database:
                 missing = FileNotFoundError(f"the file {self._path} is gone")
                 raise OperationalError(None, None, missing)
             if found != self._file:
-                await self.engine.dispose()
+                await self._disposed()
                 # Not asked for its number again meanwhile.
                 self._file = None
                 try:
@@ -213,12 +244,12 @@ def _engine(given: str) -> tuple[AsyncEngine, Path | None]:
     else:
         path = Path(url.database)
         engine = create_async_engine(url)
-    _tune(engine)
+    _tune(engine.sync_engine)
     return engine, path
 
 
-def _tune(engine: AsyncEngine) -> None:
-    @event.listens_for(engine.sync_engine, "connect")
+def _tune(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
     def connected(connection: Any, record: object) -> None:
         # The driver begins no transactions of its own: ours say how they begin.
         connection.isolation_level = None
@@ -232,7 +263,7 @@ def _tune(engine: AsyncEngine) -> None:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         # The database itself knows of no such level.
         if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":

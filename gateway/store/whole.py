@@ -51,6 +51,9 @@ class WholeConnection(AsyncConnection):
     async def execute(self, *given: Any, **named: Any) -> Any:
         return await whole(super().execute(*given, **named))
 
+    async def run_sync(self, *given: Any, **named: Any) -> Any:
+        return await whole(super().run_sync(*given, **named))
+
     async def execution_options(self, **options: Any) -> AsyncConnection:
         return await whole(super().execution_options(**options))
 

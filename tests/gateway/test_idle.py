@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
+import pytest
 
-from gateway.engine.pressure import LOOK_S, Pressure
+from gateway.engine.pressure import FEW, LOOK_S, SOME, Pressure
 from gateway.monitor.access import FLUSH_S, AccessLog, Line, Visit
 from gateway.settings import Server
 from tests.accounts.processes import gateway
@@ -112,16 +113,34 @@ async def test_the_access_log_writes_what_comes_after_a_rest() -> None:
     assert written == [(b"%d" % number, b"") for number in range(4)]
 
 
-async def test_the_loop_is_looked_at_while_anybody_asks() -> None:
+@pytest.mark.parametrize("at_once", [FEW, 1])
+async def test_the_loop_is_looked_at_while_many_ask_at_once_or_one_after_the_other(
+    at_once: int,
+) -> None:
     pressure = Pressure(Server(max_lag_ms=100))
     pressure.start()
     for _ in range(2):
         await until(lambda: pressure._timer is None)
-        pressure.begin(1)
+        for _ in range(1 if at_once == FEW else SOME):
+            pressure.begin(at_once)
         # Late twice running, as ever.
         for _ in range(2):
             await asyncio.sleep(LOOK_S / 2)
             time.sleep(0.4)  # noqa: ASYNC251 -- that is the point
         await until(lambda: pressure.tight)
         pressure.tight = False
+    pressure.stop()
+
+
+async def test_few_requests_wake_nobody_to_look_at_the_loop() -> None:
+    pressure = Pressure(Server())
+    pressure.start()
+    await until(lambda: pressure._timer is None)
+    pressure.begin(1)
+    assert pressure._timer is not None, "the first is looked at"
+    await until(lambda: pressure._timer is None)
+    for _ in range(SOME - 1):
+        assert pressure.turns_away(FEW - 1) is None
+        pressure.begin(FEW - 1)
+        assert pressure._timer is None
     pressure.stop()
