@@ -25,6 +25,8 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
+from gateway.no_http import BrokenBody, why
+
 HEAD = (
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"
     f"Server: {SERVER_SOFTWARE}\r\n"
@@ -89,13 +91,15 @@ class Direct(RequestHandler):
     woken for one that comes early.
     """
 
-    __slots__ = ("_doors", "_resting")
+    __slots__ = ("_body", "_doors", "_resting")
 
     def __init__(self, manager: Server, doors: Doors, **given: Any) -> None:
         super().__init__(manager, **given)
         self._doors = doors
         self._resting: asyncio.Task[None] | None = None
         """`start`, while another task answers in its place."""
+        self._body: StreamReader | None = None
+        """Of the last question that was left to `start`: it may still be coming."""
 
     def data_received(self, data: bytes) -> None:
         waiter = self._waiter
@@ -105,6 +109,7 @@ class Direct(RequestHandler):
             or (waiter is None and self._request_count)
         ):
             super().data_received(data)
+            self._looked_at()
             return
         # `start` is woken only for what is left to it.
         self._waiter = None
@@ -119,7 +124,30 @@ class Direct(RequestHandler):
             and self.taken(message, payload)
         ):
             return
+        self._looked_at()
         self._wake()
+
+    def _looked_at(self) -> None:
+        """Ends a body in the midst of which comes what is none: aiohttp has its handler wait for
+        the rest, and its fault behind it."""
+        if not self._messages:
+            return
+        message, payload = self._messages[-1]
+        body = self._body
+        if isinstance(message, RawRequestMessage):
+            self._body = payload
+        elif body is not None and not body.is_eof():
+            self._messages.pop()
+            self._body = None
+            body.set_exception(BrokenBody(why(message.exc)))
+            body.feed_eof()
+            # Where another question would begin nobody knows.
+            self.close()
+
+    def log_exception(self, *args: Any, **named: Any) -> None:
+        # Told already; here it is aiohttp that reads on behind an answer.
+        if not isinstance(named.get("exc_info"), BrokenBody):
+            super().log_exception(*args, **named)
 
     def taken(self, message: RawRequestMessage, payload: StreamReader) -> bool:
         """Whether the one message that waits is answered here."""

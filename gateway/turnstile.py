@@ -16,6 +16,7 @@ import asyncio
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
@@ -26,6 +27,7 @@ from gateway.crowd import Crowd
 from gateway.direct import Direct, Doors, doors_of
 from gateway.engine.pressure import RETRY_S
 from gateway.middleware import CHATS, GIVEN_ID, OWN, error_response, new_request_id
+from gateway.no_http import refused
 from gateway.room import most_connections
 from gateway.routes.languages import language_of
 from gateway.services import SERVICES, Services
@@ -140,6 +142,20 @@ class Turnstile(Direct):
                 self._turn_away(answer, crowded)
                 return True
         return super().taken(message, payload)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if exc is None or not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        response = error_response(refused(request, exc), OWN, new_request_id())
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.force_close()
+        return response
 
     def _turn_away(self, answer: bytes, closes: bool) -> None:
         self._messages.clear()

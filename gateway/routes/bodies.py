@@ -9,6 +9,7 @@ from aiohttp import web
 
 from chat.errors import BadRequest
 from chat.request import Json
+from gateway.no_http import BrokenBody
 from gateway.services import SERVICES
 
 JSON_TYPES = frozenset(
@@ -57,6 +58,8 @@ async def read(request: web.Request) -> bytes:
         )
         failure.status = 408
         raise failure from None
+    except BrokenBody as fault:
+        raise BadRequest(str(fault), param="body", code="invalid_http") from None
     except web.RequestPayloadError:
         raise BadRequest(
             "The body is not packed as its Content-Encoding says.", param="Content-Encoding"
