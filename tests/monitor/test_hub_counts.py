@@ -56,6 +56,9 @@ def test_where_it_ran_a_request_counts_as_its_row_does_elsewhere(
     output_tokens: int | None,
     tried: list[tuple[str, str]],
 ) -> None:
+    if len(tried) == 1:
+        # Who alone was asked is the one that the request is told of.
+        target = tried[0][0]
     trace = Trace("r1", target=target, route=route)
     trace.tier, trace.score, trace.first_token_ms, trace.total_ms = tier, score, first, total
     attempts = tuple(
