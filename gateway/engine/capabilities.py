@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chat.errors import BadRequest
-from chat.request import ChatRequest, Image, Json, ToolResult
+from chat.request import ChatRequest, Image, Json, Text, ToolResult
 from gateway.engine.estimate import estimate
 from providers.model_info import Abilities
 
@@ -71,7 +71,9 @@ def needs(request: ChatRequest, least_context: int | None) -> Needs | None:
     for message in request.messages:
         size += TURN_TOKENS
         for part in message.parts:
-            if isinstance(part, Image):
+            if type(part) is Text:
+                size += BYTES_OF_A_CHARACTER * len(part.text)
+            elif isinstance(part, Image):
                 pictures += 1
             elif isinstance(part, ToolResult):
                 pictures += sum(isinstance(inner, Image) for inner in part.parts)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import compress
+from operator import is_not
 from typing import Any
 
 from chat.events import Usage
@@ -27,6 +29,7 @@ SELDOM = (
     *("output_tokens", "cost_nano", "priced_on", "saved_nano", "local_nano", "strong_nano"),
     *("first_ms", "total_ms", "score", "classifier_version", "propensity"),
 )
+NOTHING = (None,) * len(SELDOM)
 Ends = tuple[tuple[str, str] | None, tuple[str, str] | None]
 """(provider, model) of the first target of a route's weakest tier and of its strongest."""
 EndsOf = Callable[[str], Ends]
@@ -214,12 +217,9 @@ def _row(
         trace.classifier_version,
         trace.propensity,
     )
-    names = []
-    for name, value in zip(SELDOM, seldom, strict=True):
-        if value is not None:
-            names.append(name)
-            values.append(value)
-    return tuple(names), values
+    there = tuple(map(is_not, seldom, NOTHING))
+    values += compress(seldom, there)
+    return tuple(compress(SELDOM, there)), values
 
 
 def saved_in(row: Row) -> int:

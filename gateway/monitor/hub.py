@@ -66,7 +66,7 @@ class Hub:
         self._sources = sources
         self._catch_up = catch_up
         self._now = now
-        self._sums: dict[tuple[str, int], Tally] = {}
+        self._seen: dict[tuple[str, int], list[Seen]] = {}
         """What ended since the last tick, by caller and second: to add each request to all windows
         would be dearer."""
         self._latest: deque[tuple[float, Settlement]] = deque(maxlen=MOST_ROWS)
@@ -107,8 +107,10 @@ class Hub:
     async def count(self) -> None:
         """One tick."""
         self._catch_up()
-        sums, self._sums = self._sums, {}
-        for (caller, _), tally in sums.items():
+        ended, self._seen = self._seen, {}
+        for (caller, second), some in ended.items():
+            tally = Tally(second)
+            tally.add(some)
             self._sum(caller, tally)
         latest = list(self._latest)
         self._latest.clear()
@@ -126,7 +128,7 @@ class Hub:
         self._show(row)
         seen = seen_of_row(row)
         tally = Tally(seen.at)
-        tally.add(seen)
+        tally.add((seen,))
         self._sum(row["caller_id"], tally)
         self._decided(row["score"], row["route"], row["tier"])
 
@@ -138,9 +140,9 @@ class Hub:
         trace, usage, second = settlement.trace, settlement.usage, int(at)
         attempts = settlement.attempts
         key = (settlement.caller.id, second)
-        tally = self._sums.get(key)
-        if tally is None:
-            tally = self._sums[key] = Tally(second)
+        some = self._seen.get(key)
+        if some is None:
+            some = self._seen[key] = []
         outcome, first, total = settlement.outcome, trace.first_token_ms, trace.total_ms
         # As bin_of and Seen would, without a call to either.
         seen = (
@@ -157,7 +159,7 @@ class Hub:
             if len(attempts) > 1
             else (),
         )
-        tally.add(tuple.__new__(Seen, seen))
+        some.append(tuple.__new__(Seen, seen))
         if trace.tier is not None or trace.score is not None:
             self._decided(trace.score, trace.route, trace.tier)
 

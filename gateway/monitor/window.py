@@ -10,9 +10,12 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
 from chat.request import Json
+
+T = TypeVar("T")
 
 WINDOW_S = 60
 POINT_S = 5
@@ -91,26 +94,28 @@ class Tally:
     targets: dict[str, TargetTally] = field(default_factory=dict)
     most_targets: int = MOST_TARGETS
 
-    def add(self, seen: Seen) -> None:
-        failed, first = seen.failed, seen.first
-        self.requests += 1
-        self.errors += failed
-        self.cancelled += seen.cancelled
-        self.input_tokens += seen.input_tokens
-        self.output_tokens += seen.output_tokens
-        if first is not None:
-            self.first[first] = self.first.get(first, 0) + 1
-        if seen.total is not None:
-            self.total[seen.total] = self.total.get(seen.total, 0) + 1
-        if seen.line:
-            self.tiers[seen.line] = self.tiers.get(seen.line, 0) + 1
-        target = self.targets.get(seen.target) or self._new(seen.target)
-        if target is not None:
-            target.requests += 1
-            target.errors += failed
-            if first is not None:
-                target.first[first] = target.first.get(first, 0) + 1
-        for name in seen.failed_before:
+    def add(self, some: Iterable[Seen]) -> None:
+        """Column by column: to count them one by one is four times as many steps."""
+        columns = tuple(zip(*some, strict=True))
+        if not columns:
+            return
+        _, failed, cancelled, came, went, first, total, lines, targets, before = columns
+        self.requests += len(failed)
+        self.errors += sum(failed)
+        self.cancelled += sum(cancelled)
+        self.input_tokens += sum(came)
+        self.output_tokens += sum(went)
+        _count(self.first, first)
+        _count(self.total, total)
+        _count(self.tiers, lines)
+        for (name, how, when), count in Counter(zip(targets, failed, first, strict=True)).items():
+            target = self.targets.get(name) or self._new(name)
+            if target is not None:
+                target.requests += count
+                target.errors += how and count
+                if when is not None:
+                    target.first[when] += count
+        for name in chain.from_iterable(before):
             target = self.targets.get(name) or self._new(name)
             if target is not None:
                 target.requests += 1
@@ -158,6 +163,14 @@ class Point:
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
         self.first.update(other.first)
+
+
+def _count(into: Counter[T], values: Iterable[T | None]) -> None:
+    """None and "" are nothing to count."""
+    found = Counter(values)
+    for value, count in found.items():
+        if value is not None and value != "":
+            into[value] += count
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from gateway.engine.names import Target
 from gateway.engine.ports import OPEN, Provider, Settlement
 from gateway.monitor.hub import Hub, Sources
 from gateway.monitor.row import row_of
-from gateway.monitor.window import Tally, seen_of_row
+from gateway.monitor.window import seen_of_row
 
 TARGETS = ("easy/m", "hard/m", "far/m")
 SOURCES = Sources(
@@ -78,7 +78,5 @@ def test_where_it_ran_a_request_counts_as_its_row_does_elsewhere(
     here.settled([(1000.25, settlement)])
     row = row_of(1000.25, settlement, None)
     there.add(row)
-    told = Tally(1000)
-    told.add(seen_of_row(row))
-    assert here._sums == {("open", 1000): told}
+    assert here._seen == {("open", 1000): [seen_of_row(row)]}
     assert (here.scores, here.decided) == (there.scores, there.decided)

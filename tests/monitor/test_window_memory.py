@@ -20,7 +20,7 @@ def filled(targets: bool) -> tuple[Window, int]:
             for number in range(TARGETS):
                 for time in range(0, TIMES, 7):
                     seen = Seen(second, False, False, 1, 1, time, time, "tier", f"lab/{number}")
-                    tally.add(seen)
+                    tally.add((seen,))
             window.add(tally)
         return window, tracemalloc.get_traced_memory()[0]
     finally:
