@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import string
 from typing import Any
@@ -83,7 +84,10 @@ async def test_no_body_is_a_fault_of_ours(door: str) -> None:
                 told = await answer.read()
                 assert answer.status != 500, (body, told)
                 assert answer.status in (200, 202, 400, 404, 413, 422, 502), (body, told)
-        assert gateway.counted("pointsman_in_flight") == 0
+        # What was put in line may still run.
+        async with asyncio.timeout(10):
+            while gateway.counted("pointsman_in_flight"):
+                await asyncio.sleep(0.01)
 
 
 async def test_no_message_on_a_socket_is_a_fault_of_ours(
