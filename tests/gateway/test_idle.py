@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.engine.pressure import FEW, LOOK_S, SOME, Pressure
+from gateway.engine.pressure import CROWD, EACH, LOOK_S, Pressure
 from gateway.monitor.access import FLUSH_S, AccessLog, Line, Visit
 from gateway.settings import Server
 from tests.accounts.processes import gateway
@@ -113,7 +113,7 @@ async def test_the_access_log_writes_what_comes_after_a_rest() -> None:
     assert written == [(b"%d" % number, b"") for number in range(4)]
 
 
-@pytest.mark.parametrize("at_once", [FEW, 1])
+@pytest.mark.parametrize("at_once", [CROWD, 1])
 async def test_the_loop_is_looked_at_while_many_ask_at_once_or_one_after_the_other(
     at_once: int,
 ) -> None:
@@ -121,7 +121,7 @@ async def test_the_loop_is_looked_at_while_many_ask_at_once_or_one_after_the_oth
     pressure.start()
     for _ in range(2):
         await until(lambda: pressure._timer is None)
-        for _ in range(1 if at_once == FEW else SOME):
+        for _ in range(1 if at_once == CROWD else EACH):
             pressure.begin(at_once)
         # Late twice running, as ever.
         for _ in range(2):
@@ -139,8 +139,8 @@ async def test_few_requests_wake_nobody_to_look_at_the_loop() -> None:
     pressure.begin(1)
     assert pressure._timer is not None, "the first is looked at"
     await until(lambda: pressure._timer is None)
-    for _ in range(SOME - 1):
-        assert pressure.turns_away(FEW - 1) is None
-        pressure.begin(FEW - 1)
+    for _ in range(EACH - 1):
+        assert pressure.turns_away(CROWD - 1) is None
+        pressure.begin(CROWD - 1)
         assert pressure._timer is None
     pressure.stop()
