@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, cast
 
 from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
@@ -24,7 +25,9 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
+from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.heads import Head, head_in
 from gateway.no_http import BrokenBody, why
 
 HEAD = (
@@ -32,13 +35,18 @@ HEAD = (
     f"Server: {SERVER_SOFTWARE}\r\n"
 )
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-Doors = Mapping[str, tuple[Handle, UrlMappingMatchInfo]]
-"""Path -> who answers a POST to it, middlewares around him, and what `request.match_info` is."""
+Door = tuple[Handle, UrlMappingMatchInfo]
+"""Who answers, middlewares around him, and what `request.match_info` is."""
+Doors = Mapping[str, Door]
+"""By the path of a POST."""
+Make = Callable[[asyncio.Task[None]], "Whole"]
+"""The request, of the task that answers it."""
+UNSURE = -1
 
 
 def doors_of(app: web.Application, paths: Collection[str]) -> Doors:
     """Of a frozen application without subapplications. `paths` have no pattern in them."""
-    doors: dict[str, tuple[Handle, UrlMappingMatchInfo]] = {}
+    doors: dict[str, Door] = {}
     for route in app.router.routes():
         path = route.resource.canonical if route.resource is not None else ""
         if route.method != hdrs.METH_POST or path not in paths:
@@ -56,6 +64,53 @@ def doors_of(app: web.Application, paths: Collection[str]) -> Doors:
 
 class Whole(web.Request):
     """A question that was whole when it was read, and goes the short way."""
+
+    @cached_property
+    def _payload_writer(self) -> AbstractStreamWriter:  # type: ignore[override]
+        # Of a head that came again: `Short` needs none.
+        return StreamWriter(self._protocol, self._loop)
+
+
+class Known:
+    """A question of a connection, whose head may come again."""
+
+    __slots__ = ("_fields", "door", "head", "message")
+
+    def __init__(self, head: Head, door: Door, message: RawRequestMessage) -> None:
+        self.head = head
+        self.door = door
+        self.message = message
+        self._fields: dict[str, Any] | None = None
+        """Of a request with this head, but for what each has of its own."""
+
+    def request(self, by: Direct, body: bytes, task: asyncio.Task[None]) -> Whole:
+        """With this head, and the length of `body`."""
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = {**vars(by.request(self.message, EMPTY_PAYLOAD, task))}
+            del fields["_payload_writer"]
+        again = Whole.__new__(Whole)
+        again.__dict__ = {
+            **fields,
+            "_cache": {},
+            "_state": {},
+            "_task": task,
+            "_read_bytes": body,
+        }
+        if len(body) != self.head.length:
+            again._message = _of_length(self.message, len(body))
+            again._headers = again._message.headers
+        return again
+
+
+def _of_length(message: RawRequestMessage, length: int) -> RawRequestMessage:
+    headers = CIMultiDict(message.headers)
+    headers[hdrs.CONTENT_LENGTH] = said = str(length)
+    raw = tuple(
+        (name, said.encode() if name.lower() == b"content-length" else value)
+        for name, value in message.raw_headers
+    )
+    return message._replace(headers=CIMultiDictProxy(headers), raw_headers=raw)
 
 
 class Short(web.StreamResponse):
@@ -91,7 +146,7 @@ class Direct(RequestHandler):
     woken for one that comes early.
     """
 
-    __slots__ = ("_body", "_doors", "_resting")
+    __slots__ = ("_body", "_doors", "_due", "_head", "_known", "_resting")
 
     def __init__(self, manager: Server, doors: Doors, **given: Any) -> None:
         super().__init__(manager, **given)
@@ -100,9 +155,34 @@ class Direct(RequestHandler):
         """`start`, while another task answers in its place."""
         self._body: StreamReader | None = None
         """Of the last question that was left to `start`: it may still be coming."""
+        self._head: Head | None = None
+        """Of the last question that the parser was given."""
+        self._due = 0
+        """Bytes of it that did not come yet. At 0 the next byte begins a question; UNSURE for ever
+        behind what is not plain."""
+        self._known: Known | None = None
+        """Only where the next byte begins a question."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._known = None
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        waiter = self._waiter
+        waiter, known = self._waiter, self._known
+        if known is not None:
+            if (
+                waiter is not None
+                and self._resting is None
+                and not (self._messages or self._close or self._force_close)
+                and (body := known.head.body_in(data)) is not None
+            ):
+                self._request_count += 1
+                if not self.turned_away(known.message, EMPTY_PAYLOAD):
+                    self._answer(known.door, known.message, partial(known.request, self, body))
+                return
+            self._known = None
+        if data:
+            self._reads(data)
         if self._resting is None and (
             self._messages
             # Between two questions `start` waits; before the first it may not run yet.
@@ -126,6 +206,16 @@ class Direct(RequestHandler):
             return
         self._end_broken_body()
         self._wake()
+
+    def _reads(self, data: bytes) -> None:
+        """Keeps the account of what the parser is given."""
+        due = self._due
+        if due == 0:
+            head = self._head = head_in(data)
+            due = UNSURE if head is None else head.size
+        if due > 0:
+            due -= len(data)
+        self._due = max(due, UNSURE)
 
     def _end_broken_body(self) -> None:
         """Ends a body in the midst of which comes what is none: aiohttp has its handler wait for
@@ -151,6 +241,11 @@ class Direct(RequestHandler):
 
     def taken(self, message: RawRequestMessage, payload: StreamReader) -> bool:
         """Whether the one message that waits is answered here."""
+        assert self._parser is not None
+        if self.turned_away(message, payload):
+            self._messages.clear()
+            self._parser.message_consumed()
+            return True
         door = self._doors.get(message.path)
         if (
             door is None
@@ -162,24 +257,44 @@ class Direct(RequestHandler):
         ):
             return False
         self._messages.clear()
-        assert self._parser is not None
         self._parser.message_consumed()
+        head = self._head
+        if self._due == 0 and head is not None and head.may_come_again and not message.compression:
+            self._known = Known(head, door, message)
+        self._answer(door, message, partial(self._asked, message, payload))
+        return True
+
+    def turned_away(self, message: RawRequestMessage, payload: StreamReader) -> bool:
+        """Whether a whole question was answered without being asked."""
+        return False
+
+    def request(
+        self, message: RawRequestMessage, payload: StreamReader, task: asyncio.Task[None]
+    ) -> Whole:
+        factory, writer = self._request_factory, StreamWriter(self, self._loop)
+        return factory(message, payload, self, writer, task, Whole)  # type: ignore[misc, call-arg, return-value]
+
+    def _asked(
+        self, message: RawRequestMessage, payload: StreamReader, task: asyncio.Task[None]
+    ) -> Whole:
+        request = self.request(message, payload, task)
+        if not self._reading_paused and payload is not EMPTY_PAYLOAD:
+            # All of it is here; by the stream's own way it is eight calls to it.
+            buffer = payload._buffer
+            request._read_bytes = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+        return request
+
+    def _answer(self, door: Door, message: RawRequestMessage, make: Make) -> None:
         self._resting = self._task_handler
-        answered = self._answered(door, message, payload)
+        answered = self._answered(door, message, make)
         # Its task is what aiohttp cancels when the caller leaves, and waits for when it stops.
         if sys.version_info >= (3, 12):
             # It begins at once, and not in the loop's next turn.
             asyncio.Task(answered, loop=self._loop, eager_start=True)
         else:
             self._task_handler = self._loop.create_task(answered)
-        return True
 
-    async def _answered(
-        self,
-        door: tuple[Handle, UrlMappingMatchInfo],
-        message: RawRequestMessage,
-        payload: StreamReader,
-    ) -> None:
+    async def _answered(self, door: Door, message: RawRequestMessage, make: Make) -> None:
         """What `start` does with one message."""
         manager, loop = self._manager, self._loop
         if sys.version_info >= (3, 12):
@@ -188,13 +303,9 @@ class Direct(RequestHandler):
         if manager is None or task is None or self._request_factory is None:
             return
         manager.requests_count += 1
-        writer = StreamWriter(self, loop)
-        request: Whole = self._request_factory(message, payload, self, writer, task, Whole)  # type: ignore[assignment, call-arg]
-        if not self._reading_paused and payload is not EMPTY_PAYLOAD:
-            # All of it is here; by the stream's own way it is eight calls to it.
-            buffer = payload._buffer
-            request._read_bytes = buffer[0] if len(buffer) == 1 else b"".join(buffer)
-        handle, request._match_info = door
+        handle, match = door
+        request = make(task)
+        request._match_info = match
         lost = True
         self._keepalive = False
         self._request_in_progress = True

@@ -133,7 +133,7 @@ class Turnstile(Direct):
             self._leaves = True
             self._refusals.open -= 1
 
-    def taken(self, message: RawRequestMessage, payload: StreamReader) -> bool:
+    def turned_away(self, message: RawRequestMessage, payload: StreamReader) -> bool:
         # Who does not read gets no more.
         crowded = self._refusals.crowded
         if (crowded or self._refusals.asked) and not self._paused:
@@ -141,7 +141,7 @@ class Turnstile(Direct):
             if answer is not None:
                 self._turn_away(answer, crowded)
                 return True
-        return super().taken(message, payload)
+        return False
 
     def handle_error(
         self,
@@ -158,9 +158,6 @@ class Turnstile(Direct):
         return response
 
     def _turn_away(self, answer: bytes, closes: bool) -> None:
-        self._messages.clear()
-        assert self._parser is not None
-        self._parser.message_consumed()
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self.transport is not None:
             self.transport.write(answer)
