@@ -185,12 +185,15 @@ def build_app(
 
     async def drain(app: web.Application) -> None:
         """The listener is closed already. Open answers may end by themselves for a while; those
-        that do not are told, just before the runner would cut them."""
+        that do not are told, just before the runner would cut them. Who has a connection may ask
+        once more while half of the time is left (leaving.py)."""
         services = app[SERVICES]
         services.draining = True
+        loop = asyncio.get_running_loop()
+        loop.call_later(settings.server.drain_s / 2, setattr, services, "late", True)
         wait = settings.server.drain_s - min(1.0, settings.server.drain_s / 4)
         services.jobs.drain(wait)
-        asyncio.get_running_loop().call_later(wait, services.pipeline.interrupt)
+        loop.call_later(wait, services.pipeline.interrupt)
 
     app.cleanup_ctx.append(parts)
     app.cleanup_ctx.append(answers)

@@ -22,12 +22,12 @@ from aiohttp.http import SERVER_SOFTWARE, HttpVersion11
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.heads import Head, head_in
+from gateway.leaving import Leaving
 from gateway.no_http import BrokenBody, why
 
 HEAD = (
@@ -139,7 +139,7 @@ class Short(web.StreamResponse):
         return web.Response(body=self._whole, content_type="application/json", headers=self._own)
 
 
-class Direct(RequestHandler):
+class Direct(Leaving):
     """A connection whose whole questions at `doors` take the short way.
 
     Meanwhile the connection's own task, `start`, goes on waiting for its next message, and is not
@@ -166,6 +166,14 @@ class Direct(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._known = None
         super().connection_lost(exc)
+
+    def leave(self) -> None:
+        self._known = None
+        super().leave()
+
+    @property
+    def at_rest(self) -> bool:
+        return self._resting is None and super().at_rest
 
     def data_received(self, data: bytes) -> None:
         waiter, known = self._waiter, self._known
@@ -249,6 +257,7 @@ class Direct(RequestHandler):
         door = self._doors.get(message.path)
         if (
             door is None
+            or self._leaves_since is not None
             or message.method != hdrs.METH_POST
             or self._waiter is None
             or message.upgrade

@@ -137,6 +137,8 @@ class Services:
     looked: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when every upstream was looked at once."""
     draining: bool = False
+    late: bool = False
+    """It stops, and too soon to begin an answer."""
     problems: list[str] = field(default_factory=list)
     """Why this process is not ready, a line each."""
     warnings: dict[str, str] = field(default_factory=dict)

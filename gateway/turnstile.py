@@ -26,6 +26,7 @@ from chat.errors import QueueFull
 from gateway.crowd import Crowd
 from gateway.direct import Direct, Doors, doors_of
 from gateway.engine.pressure import RETRY_S
+from gateway.leaving import LeavingServer
 from gateway.middleware import CHATS, GIVEN_ID, OWN, error_response, new_request_id
 from gateway.no_http import refused
 from gateway.room import most_connections
@@ -166,7 +167,7 @@ class Turnstile(Direct):
                 self.transport.close()
 
 
-class TurnstileServer(Server):
+class TurnstileServer(LeavingServer):
     """Makes such connections."""
 
     def __init__(self, beside: Server, doors: Doors, refusals: Refusals) -> None:

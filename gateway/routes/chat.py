@@ -67,7 +67,7 @@ def serve_chat(
 
     async def handler(request: web.Request) -> web.StreamResponse:
         services = standing.services
-        if services.draining:
+        if services.late:
             raise Draining
         # Before the body is read: saying no must cost next to nothing.
         services.pressure.admit(len(services.pipeline.running) + 1)

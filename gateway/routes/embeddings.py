@@ -121,7 +121,7 @@ async def _embedded(request: web.Request, asked: EmbeddingRequest, door: str) ->
     """Asks the model's provider, as often and as patiently as for a chat, and settles. Raises
     GatewayError."""
     services = request.app[SERVICES]
-    if services.draining:
+    if services.late:
         raise Draining
     trace = Trace(request[REQUEST_ID])
     began = time.monotonic()

@@ -34,7 +34,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
         return web.Response(status=204)
     _check(request)
     services = request.app[SERVICES]
-    if services.draining:
+    if services.late:
         raise Draining
     question: Json = {name: _value(name, text) for name, text in request.query.items()}
     asked = Asked(DIALECT, DIALECT.parse_request(question), question)

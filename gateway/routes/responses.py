@@ -26,7 +26,7 @@ def register(app: web.Application) -> None:
 
 async def responses(request: web.Request) -> web.StreamResponse:
     services, caller = request.app[SERVICES], request[CALLER].id
-    if services.draining:
+    if services.late:
         raise Draining
     services.pressure.admit(len(services.pipeline.running) + 1)
     question = await read_json(request)

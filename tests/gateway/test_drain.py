@@ -13,9 +13,10 @@ from pathlib import Path
 
 import aiohttp
 import orjson
+import pytest
 
 from tests.ports import free_port
-from tests.replay.server import Play, ReplayServer, openai_stream
+from tests.replay.server import Play, ReplayServer, openai_body, openai_stream
 
 ROOT = Path(__file__).parents[2]
 WORDS = [f"w{n} " for n in range(40)]
@@ -104,6 +105,122 @@ async def test_sigterm_lets_an_open_stream_end_and_takes_no_new_caller(tmp_path:
         assert b'"finish_reason":"stop"' in seen
         async with asyncio.timeout(10):
             assert await gateway.wait() == 0
+
+
+ASKED = b'{"model": "lab/m", "stream": false, "messages": [{"role": "user", "content": "Hi"}]}'
+CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(ASKED),
+    ASKED,
+)
+MODELS = b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of one answer that says its length."""
+    async with asyncio.timeout(10):
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
+        body = await reader.readexactly(int(headers["content-length"]))
+    return int(lines[0].split()[1]), headers, body
+
+
+@pytest.mark.parametrize("question", [CHAT, MODELS], ids=["a chat", "the models"])
+async def test_who_has_a_connection_asks_once_more_and_is_told_that_it_is_the_last(
+    tmp_path: Path, question: bytes
+) -> None:
+    port = free_port()
+    async with (
+        ReplayServer(Play(openai_body("x"), content_type="application/json")) as upstream,
+        process(tmp_path, config(port, upstream.url)) as gateway,
+    ):
+        await until_ready(port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(3):
+            writer.write(question)
+            status, headers, _ = await answer(reader)
+            assert (status, headers.get("connection")) == (200, None)
+        gateway.send_signal(signal.SIGTERM)
+        # Taken in, and the listener closed.
+        await asyncio.sleep(0.1)
+        writer.write(question)
+        status, headers, _ = await answer(reader)
+        assert (status, headers.get("connection")) == (200, "close")
+        async with asyncio.timeout(2):
+            assert await reader.read() == b""
+            assert await gateway.wait() == 0
+        writer.close()
+
+
+async def test_behind_a_stream_that_ended_while_stopping_one_more_question_is_answered(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    play = Play(openai_stream(*WORDS), chunk=200, delay_s=0.02)
+    async with (
+        ReplayServer(play) as upstream,
+        aiohttp.ClientSession() as session,
+        process(tmp_path, config(port, upstream.url)) as gateway,
+    ):
+        await until_ready(port)
+        url = f"http://127.0.0.1:{port}/complete"
+        async with session.post(url, json={"message": "Hi", "model": "lab/m"}) as first:
+            await first.content.readany()
+            gateway.send_signal(signal.SIGTERM)
+            assert b'"finish_reason":"stop"' in await first.read()
+            assert first.connection is None
+        # On the same connection: there is no listener any more.
+        async with session.post(url, json={"message": "Hi", "model": "lab/m"}) as second:
+            assert second.headers["Connection"] == "close"
+            assert b'"finish_reason":"stop"' in await second.read()
+        async with asyncio.timeout(2):
+            assert await gateway.wait() == 0
+
+
+async def test_a_question_that_comes_too_late_is_told_so_in_the_language_of_its_door(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    # Ends in the second half of the time to stop.
+    play = Play(openai_body("x"), content_type="application/json", before_s=2.8)
+    async with (
+        ReplayServer(play) as upstream,
+        process(tmp_path, config(port, upstream.url)) as gateway,
+    ):
+        await until_ready(port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(CHAT)
+        await asyncio.sleep(0.3)
+        gateway.send_signal(signal.SIGTERM)
+        assert (await answer(reader))[0] == 200
+        writer.write(CHAT)
+        status, headers, body = await answer(reader)
+        assert (status, headers["connection"], headers["retry-after"]) == (503, "close", "1")
+        assert orjson.loads(body)["error"]["code"] == "overloaded"
+        async with asyncio.timeout(3):
+            assert await gateway.wait() == 0
+        writer.close()
+
+
+async def test_a_connection_at_rest_holds_nobody_up(tmp_path: Path) -> None:
+    port = free_port()
+    async with (
+        ReplayServer(Play(openai_stream("x"))) as upstream,
+        process(tmp_path, config(port, upstream.url)) as gateway,
+    ):
+        await until_ready(port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(MODELS)
+        await answer(reader)
+        half, half_writer = await asyncio.open_connection("127.0.0.1", port)
+        half_writer.write(MODELS[:20])
+        await asyncio.sleep(0.5)
+        gateway.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(2):
+            assert await reader.read() == b""
+            assert await half.read() == b""
+            assert await gateway.wait() == 0
+        writer.close()
+        half_writer.close()
 
 
 async def test_sigterm_at_rest_ends_at_once_with_0(tmp_path: Path) -> None:
