@@ -24,7 +24,7 @@ endif
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format train evaluate promote rollback smoke faults soak bench lock \
 	clean web page test-web test-clients test-cluster screenshots data label prices bench-peers \
-	bench-workers audit ollama up down rehearse dashboards sbom
+	bench-workers audit ollama kubeconform up down rehearse rehearse-chart dashboards sbom
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -150,6 +150,9 @@ down: ## Stop what `make up` started
 rehearse: $(STAMP) ## Build a set with Docker (PROFILE=full), ask it, look at its rights, kill its parts
 	$(BIN)/python -m deploy.rehearse $(if $(filter full,$(PROFILE)),--full) $(if $(STANDINS),--stand-ins)
 
+rehearse-chart: $(STAMP) ## The Helm chart on the cluster that kubectl means: ask it, upgrade it under streams, end its parts
+	$(BIN)/python -m deploy.rehearse_chart
+
 dashboards: $(STAMP) ## Write the Grafana dashboards from deploy/dashboards.py
 	$(BIN)/python -m deploy.dashboards
 
@@ -157,7 +160,10 @@ sbom: $(STAMP) ## What is installed, as CycloneDX, on standard output
 	@$(BIN)/python deploy/sbom.py pointsman 0.1.0
 
 ollama: $(STAMP) ## Find an Ollama, build one with Go, or say why there is none
-	$(BIN)/python -m deploy.ollama
+	$(BIN)/python -m deploy.with_go ollama
+
+kubeconform: $(STAMP) ## Find a kubeconform for the chart's tests, or build one with Go
+	$(BIN)/python -m deploy.with_go kubeconform
 
 prices: $(STAMP) ## A new dated price table from FROM=file or address
 	@test -n "$(FROM)" || { echo "Say from where: make prices FROM=file-or-address"; exit 1; }

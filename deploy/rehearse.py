@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy.composed import PATIENCE_S, PROJECT, ROOT, RehearsalError, Set, docker
-from deploy.ollama import found as found_ollama
 from deploy.secrets import lay_down
+from deploy.with_go import OLLAMA
 from local.weights import choose
 
 STANDINS = ROOT / "deploy" / "standins"
@@ -100,7 +100,7 @@ def _context() -> Path:
         shutil.copy(path, SCRATCH / path.name)
     shutil.copy(STANDINS / "Modelfile", weights)
     shutil.copyfile(choose(None).path, weights / "model.gguf")
-    ollama = found_ollama()
+    ollama = OLLAMA.found()
     if ollama is not None:
         shutil.copy(ollama, SCRATCH / "ollama")
     return SCRATCH

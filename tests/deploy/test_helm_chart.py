@@ -3,6 +3,8 @@ schemas, and what it promises looked up in them."""
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from helm_python import Chart
 
+from deploy.with_go import KUBECONFORM
 from gateway.settings_file import load
 
 CHART = Path(__file__).parents[2] / "deploy" / "helm" / "pointsman"
@@ -87,6 +90,72 @@ def test_a_wrong_field_would_be_found() -> None:
         kubernetes_validate.validate(broken, "1.31", strict=True)
 
 
+@pytest.fixture(scope="module")
+def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kubernetes' schemas of each version, referring to files and to nobody's address."""
+    laid = tmp_path_factory.mktemp("schemas")
+    shipped = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+    for version in VERSIONS:
+        # Where kubeconform looks with -strict.
+        folder = laid / f"v{version}.0-strict"
+        folder.mkdir()
+        for path in (shipped / f"v{version}.0-local-strict").iterdir():
+            text = path.read_text(encoding="utf-8")
+            text = text.replace("/api/_definitions.json", f"file://{folder}/_definitions.json")
+            schema = json.loads(text)
+            schema.pop("$id", None)
+            (folder / path.name).write_text(json.dumps(schema), encoding="utf-8")
+    return laid
+
+
+def conformed(schemas: Path, objects: list[dict[str, Any]], version: str) -> dict[str, Any]:
+    """What kubeconform says of them: `summary`, and in `resources` what it has not found valid."""
+    program = KUBECONFORM.found()
+    if program is None:
+        pytest.skip("there is no kubeconform on the PATH and none in var: `make kubeconform`")
+    told = subprocess.run(
+        [
+            program.resolve(),
+            *("-strict", "-summary", "-output", "json", "-kubernetes-version", f"{version}.0"),
+            *("-skip", "ServiceMonitor,PrometheusRule", "-schema-location"),
+            f"{schemas}/{{{{.NormalizedKubernetesVersion}}}}{{{{.StrictSuffix}}}}/"
+            "{{.ResourceKind}}{{.KindSuffix}}.json",
+        ],
+        input=yaml.safe_dump_all(objects).encode(),
+        capture_output=True,
+        check=False,
+    )
+    assert not told.stderr, told.stderr
+    found: dict[str, Any] = json.loads(told.stdout)
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_kubeconform_finds_every_object_valid(
+    schemas: Path, values: dict[str, Any], version: str
+) -> None:
+    objects = rendered(values)
+    operators = [one for one in objects if one["apiVersion"].startswith("monitoring.coreos.com/")]
+    told = conformed(schemas, objects, version)
+    assert told["summary"] == {
+        "valid": len(objects) - len(operators),
+        "invalid": 0,
+        "errors": 0,
+        "skipped": len(operators),
+    }
+
+
+def test_kubeconform_would_find_a_wrong_field_and_a_wrong_type(schemas: Path) -> None:
+    broken, bent = one("Deployment", "-gateway"), one("Deployment", "-classifier")
+    broken["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    bent["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = "long"
+    told = conformed(schemas, [broken, bent], "1.31")
+    assert told["summary"]["invalid"] == 2
+    assert "readinesProbe" in json.dumps(told["resources"])
+    assert "terminationGracePeriodSeconds" in json.dumps(told["resources"])
+
+
 def test_wrong_values_are_refused_by_name() -> None:
     with pytest.raises(helm_python.HelmError, match="replicas"):
         Chart.load(str(CHART)).validate_schema({"gateway": {"replicas": "two"}})
@@ -96,6 +165,8 @@ def test_wrong_values_are_refused_by_name() -> None:
 def test_pods_have_no_rights_and_no_way_to_write(name: str) -> None:
     pod = one("Deployment", name)["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
+    # Else a Service of the namespace would be variables: LOCAL_PORT=tcp://... of one named local.
+    assert pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     box = container(name)
@@ -253,3 +324,23 @@ def test_probes_ask_routes_that_are_there() -> None:
     }
     assert asked <= paths
     assert box["livenessProbe"]["httpGet"]["path"] != box["readinessProbe"]["httpGet"]["path"]
+
+
+def test_what_rehearses_the_chart_fits_it(tmp_path: Path) -> None:
+    parts = CHART.parents[1] / "standins" / "chart"
+    values = yaml.safe_load((parts / "values.yaml").read_text())
+    Chart.load(str(CHART)).validate_schema(values)
+    written = tmp_path / "gateway.toml"
+    written.write_text(one("ConfigMap", "-gateway", values)["data"]["gateway.toml"])
+    codes = {"APP_CODE": "a-code-of-some-length", "FEW_CODE": "another-of-some-length"}
+    settings = load(written, {"HOST": "0.0.0.0", **codes})
+    chart = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert settings.server.drain_s == chart["gateway"]["drainSeconds"]
+
+    compose = yaml.safe_load((CHART.parents[2] / "docker-compose.yml").read_text())["services"]
+    for each in yaml.safe_load_all((parts / "parts.yaml").read_text()):
+        kubernetes_validate.validate(each, "1.34", strict=True)
+        pod = each["spec"].get("template", each)["spec"]
+        for box in pod.get("containers", ()):
+            assert box["image"] in {service["image"] for service in compose.values()}
+            assert pod["enableServiceLinks"] is False

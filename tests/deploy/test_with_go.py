@@ -1,4 +1,5 @@
-"""`make ollama` on machines that have an Ollama, lack a tool, or fail to build one."""
+"""`make ollama` on machines that have an Ollama, lack a tool, or fail to build one; and what Go
+builds without a C compiler."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import ollama
+from deploy.with_go import OLLAMA, CannotBuild, main
 
 
 def tool(folder: Path, name: str, script: str = "") -> None:
@@ -39,13 +40,13 @@ def test_an_ollama_on_the_path_is_left_as_it_is(
     tools: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tool(tools, "ollama")
-    assert ollama.main() == 0
+    assert main(["ollama"]) == 0
     assert str(tools / "ollama") in capsys.readouterr().out
 
 
 def test_what_is_missing_is_named(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tool(tools, "gcc")
-    assert ollama.main() == 1
+    assert main(["ollama"]) == 1
     told = capsys.readouterr().err
     assert "Go 1.24" in told
     assert "C++" in told
@@ -56,21 +57,38 @@ def test_a_build_that_fails_shows_its_last_words_and_leaves_nothing(
     tools: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_compilers(tools, '/bin/mkdir -p "$GOPATH/pkg"; echo "json.hpp: no such file"; exit 2')
-    assert ollama.main() == 1
+    assert main(["ollama"]) == 1
     assert "json.hpp: no such file" in capsys.readouterr().err
     assert not (tmp_path / "var/ollama/go").exists()
 
 
 def test_what_is_built_is_found_again(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with_compilers(tools, '/bin/mkdir -p "$GOBIN"; echo "$@" > "$GOBIN/ollama"')
-    assert ollama.main() == 0
-    assert ollama.BINARY.read_text(encoding="utf-8") == f"install {ollama.MODULE}\n"
-    assert ollama.main() == 0
-    assert "There is an Ollama" in capsys.readouterr().out
-    assert os.fspath(ollama.BINARY) == "var/ollama/bin/ollama"
+    assert main(["ollama"]) == 0
+    assert OLLAMA.binary.read_text(encoding="utf-8") == f"install {OLLAMA.module}\n"
+    assert main(["ollama"]) == 0
+    assert "There is a program ollama" in capsys.readouterr().out
+    assert os.fspath(OLLAMA.binary) == "var/ollama/bin/ollama"
 
 
 def test_a_build_that_takes_too_long_is_given_up(tools: Path) -> None:
     with_compilers(tools, "exec /bin/sleep 20")
-    with pytest.raises(ollama.CannotBuild, match="took more than"):
-        ollama.build(limit_s=0.3)
+    with pytest.raises(CannotBuild, match="took more than"):
+        OLLAMA.build(limit_s=0.3)
+
+
+def test_a_program_of_go_alone_asks_for_no_c_compiler(
+    tools: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tool(tools, "go", '/bin/mkdir -p "$GOBIN"; echo "$CGO_ENABLED" > "$GOBIN/kubeconform"')
+    (tools / "nice").symlink_to("/usr/bin/nice")
+    assert main(["kubeconform"]) == 0
+    assert Path("var/kubeconform/bin/kubeconform").read_text(encoding="utf-8") == "0\n"
+
+
+@pytest.mark.parametrize("names", [[], ["grafana"], ["ollama", "kubeconform"]])
+def test_another_name_is_refused_with_those_that_are_known(
+    names: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(names) == 2
+    assert "ollama, kubeconform" in capsys.readouterr().err
