@@ -76,19 +76,27 @@ class HttpClassifier:
         return Opinion(verdict, (ended - began) * 1000, failure)
 
     async def _asked(self, text: str) -> tuple[Verdict | None, str | None]:
-        answer = await self._client.ask(
-            "POST", self._where, HEADERS, orjson.dumps({"message": text}), idle_s=IDLE_S
-        )
+        body = orjson.dumps({"message": text})
         try:
-            body = await answer.read()
-            while not answer.ended and len(body) < MAX_ANSWER:
-                body += await answer.read()
+            answer = await self._client.ask("POST", self._where, HEADERS, body, idle_s=IDLE_S)
+        except http1.Fault as fault:
+            if fault.kind != "disconnected":
+                raise
+            # The kept connection was closed under the question, by a worker that was replaced. To
+            # ask twice does no harm, and his caller would go to the dearer tier for nothing.
+            answer = await self._client.ask(
+                "POST", self._where, HEADERS, body, idle_s=IDLE_S, anew=True
+            )
+        try:
+            told = await answer.read()
+            while not answer.ended and len(told) < MAX_ANSWER:
+                told += await answer.read()
         finally:
             answer.let_go()
         if answer.status != 200:
             return None, f"it answered HTTP {answer.status}"
         try:
-            return _verdict(orjson.loads(body)), None
+            return _verdict(orjson.loads(told)), None
         except (orjson.JSONDecodeError, ValueError, KeyError, TypeError):
             return None, "its answer makes no sense"
 

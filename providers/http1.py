@@ -76,9 +76,11 @@ class Client:
         body: bytes = b"",
         *,
         idle_s: float,
+        anew: bool = False,
     ) -> Awaitable[Answer]:
         """The answer, when its headers are there. `headers` are whole lines with CRLF, without
-        Host and Content-Length. Raises Fault. Cancelling closes the connection."""
+        Host and Content-Length. `anew`: on a connection that was not used before. Raises Fault.
+        Cancelling closes the connection."""
         if self.carry is not None:
             headers += self.carry()
         head = b"%b %b HTTP/1.1\r\nHost: %b\r\n%b" % (
@@ -91,7 +93,7 @@ class Client:
             head += b"Content-Length: %d\r\n\r\n" % len(body)
         else:
             head += b"\r\n"
-        connection = self._taken(where.origin)
+        connection = None if anew else self._taken(where.origin)
         if connection is not None:
             return connection.ask(head + body, idle_s)
         return self._asked(where.origin, head + body, idle_s)

@@ -9,6 +9,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from gateway.classifier_client import HttpClassifier
+from gateway.settings import Classifier
+from providers import http1
 from tests.accounts.processes import gateway
 from tests.faults.seen import asked, sample
 from tests.replay.server import Play, ReplayServer, openai_body
@@ -111,3 +114,61 @@ async def test_a_classifier_that_lies_is_not_believed(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while (await told(running.url, 9999))[0] != "weak/m":
                 await asyncio.sleep(0.1)
+
+
+class Worker:
+    """A classifier that closes every connection under its second question, as one does whose worker
+    is replaced just then."""
+
+    def __init__(self, deaf: bool = False) -> None:
+        self.deaf = deaf
+        """Closes under the first one, too."""
+        self.answered = self.closed = 0
+
+    async def speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answer = orjson.dumps({**TIER, "version": "1"})
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        try:
+            for number in range(2):
+                asked = await reader.readuntil(b"\r\n\r\n")
+                length = int(asked.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+                await reader.readexactly(length)
+                if number or self.deaf:
+                    self.closed += 1
+                    return
+                writer.write(head % len(answer) + answer)
+                self.answered += 1
+        except asyncio.IncompleteReadError:
+            pass  # The gateway left.
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def opinions(worker: Worker, count: int) -> list[str | None]:
+    """What failed, of so many questions, one after the other."""
+    server = await asyncio.start_server(worker.speak, "127.0.0.1", 0)
+    client = http1.Client()
+    host, port = server.sockets[0].getsockname()[:2]
+    asker = HttpClassifier(Classifier(url=f"http://{host}:{port}", timeout_ms=5000), client)
+    try:
+        return [(await asker.ask(f"question {n}")).failure for n in range(count)]
+    finally:
+        await client.close()
+        server.close()
+        await server.wait_closed()
+        # The last connection's end is heard.
+        await asyncio.sleep(0.05)
+
+
+async def test_a_connection_closed_under_a_question_is_no_failure_of_the_classifier() -> None:
+    worker = Worker()
+    assert await opinions(worker, 6) == [None] * 6
+    # The first was answered, the second on the same connection was closed and asked anew, ...
+    assert (worker.answered, worker.closed) == (6, 5)
+
+
+async def test_a_classifier_that_closes_every_connection_is_asked_twice_and_no_more() -> None:
+    worker = Worker(deaf=True)
+    assert await opinions(worker, 2) == ["it cannot be reached"] * 2
+    assert worker.closed == 4
