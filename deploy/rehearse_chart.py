@@ -123,6 +123,24 @@ def answered() -> None:
         raise RehearsalError(f"a caller with a wrong code gets {status}")
 
 
+def as_noted() -> None:
+    """What `helm install` says to do: a way in, the code, and a question."""
+    notes = said("helm", "get", "notes", RELEASE, "--namespace", NAMESPACE)
+    forward, code, curl = (line.strip() for line in notes.splitlines() if line.startswith("  "))
+    way = subprocess.Popen(forward.split(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert way.stdout is not None
+        way.stdout.readline()
+        told = said("bash", "-c", f"{code}; {curl}")
+    finally:
+        way.terminate()
+        way.communicate()
+    last = json.loads(told.strip().rpartition("data: ")[2])
+    if not last.get("done") or last["route"]["score"] is None:
+        raise RehearsalError(f"what the notes say gives {told[-500:]}")
+    print(f"as the notes say: {told.count('data: ')} events, the last of {last['route']['target']}")
+
+
 def one_limit() -> None:
     """Each gateway is asked in turn; only so many answers in the minute."""
     addresses = [row["status"]["podIP"] for row in pods("gateway")]
@@ -329,6 +347,7 @@ def rehearse() -> None:
         laid()
         installed(values)
         answered()
+        as_noted()
         one_limit()
         confined()
         hidden()

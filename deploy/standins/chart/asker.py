@@ -55,7 +55,9 @@ async def streams(base: str, seconds: float, kept: bool) -> collections.Counter[
     connector = aiohttp.TCPConnector(force_close=not kept)
     async with aiohttp.ClientSession(connector=connector) as session:
         while time.monotonic() < until:
-            shown = asking(code("APP_CODE"), max_tokens=60)
+            # Another one each time: what was scored once is remembered.
+            question = f"Name {time.monotonic_ns()} colours."
+            shown = asking(code("APP_CODE"), message=question, max_tokens=60)
             text = b""
             try:
                 async with session.post(f"{base}/complete", **shown) as answer:
@@ -64,13 +66,22 @@ async def streams(base: str, seconds: float, kept: bool) -> collections.Counter[
                     last = text.rpartition(b"data: ")[2]
                     if answer.status != 200:
                         seen[f"status {answer.status}"] += 1
-                    elif b'"done":true' in last.replace(b" ", b""):
-                        seen["whole"] += 1
                     else:
-                        seen[f"cut: {last[:80]!r}"] += 1
+                        seen[ended(last)] += 1
             except aiohttp.ClientError as wrong:
                 seen[f"{type(wrong).__name__} after {len(text)} bytes: {wrong}"] += 1
     return seen
+
+
+def ended(event: bytes) -> str:
+    """How a stream ended, of its last event."""
+    try:
+        told = json.loads(event)
+    except ValueError:
+        return f"cut: {event[:80]!r}"
+    if not told.get("done") or told.get("error"):
+        return f"broken: {event[:80]!r}"
+    return "whole" if told["route"]["score"] is not None else "whole, but nobody scored it"
 
 
 async def load(base: str, seconds: float) -> dict[str, int]:
