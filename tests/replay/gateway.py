@@ -118,6 +118,8 @@ async def running(
         try:
             yield Running(f"http://127.0.0.1:{port}", app[SERVICES], runner, session)
         finally:
+            # A connection that was in use a moment ago would be waited for.
+            await session.close()
             await let_nobody_in(runner)
             await runner.cleanup()
             # aiohttp remembers the handlers of its last thousand applications, and so the
