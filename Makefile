@@ -47,11 +47,13 @@ run: $(STAMP) page ## Start classifier, local model and gateway; ask at http://1
 
 # Some clients leave a socket to the collector at their end, which is not for us to mend.
 test: $(STAMP) page $(OTHERS) ## Run all tests, on real parts
-	$(BIN)/python -m pytest
-	PYTHONPATH=$(VENV)/before $(CLIENTS_OF) tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py tests/doors/test_error_classes.py tests/doors/test_bad_input_classes.py
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
+	PYTHONPATH=$(VENV)/before $(CLIENTS_OF) --dist loadfile tests/doors/test_sdk_openai.py tests/doors/test_sdk_responses.py tests/doors/test_sdk_anthropic.py tests/doors/test_sdk_gemini.py tests/doors/test_sdk_ollama.py tests/doors/test_error_classes.py tests/doors/test_bad_input_classes.py
 	PYTHONPATH=$(VENV)/langchain $(CLIENTS_OF) tests/clients/check_langchain.py
 	PYTHONPATH=$(VENV)/langchain-before $(CLIENTS_OF) tests/clients/check_langchain.py
-CLIENTS_OF = $(BIN)/python -m pytest -q -p no:cacheprovider -p no:unraisableexception
+# Most tests wait for their parts more than they compute: several files at a time.
+TESTERS    ?= 3
+CLIENTS_OF := $(BIN)/python -m pytest -n $(TESTERS) -q -p no:cacheprovider -p no:unraisableexception
 
 # The vendors' Python clients as they were one major version ago, and LangChain's four twice: what
 # differs from the environment, in a folder that stands before it.
@@ -86,7 +88,7 @@ $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
 	@touch $@
 
 test-clients: $(STAMP) $(CLIENTS)/node_modules/.package-lock.json ## Test the doors with the vendors' JavaScript clients
-	$(BIN)/python -m pytest $(CLIENTS)/check_js.py
+	$(BIN)/python -m pytest -n $(TESTERS) $(CLIENTS)/check_js.py
 
 test-cluster: $(STAMP) ## Test several gateways over one Redis and one PostgreSQL, and what is killed under them
 	$(BIN)/python -m pytest tests/cluster

@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.ports import free_port
 from tests.store import servers
 
 settings.register_profile("pointsman", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pointsman")
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """In place of pytest-asyncio's, which another test process may take."""
+    return free_port()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
@@ -18,18 +17,10 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 class System:
@@ -49,7 +40,7 @@ class System:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[System, None]:
-    ports = free_ports(3)
+    ports = [free_port() for _ in range(3)]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

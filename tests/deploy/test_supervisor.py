@@ -97,7 +97,9 @@ class Runs:
     def __init__(self) -> None:
         self._all: list[Run] = []
 
-    async def start(self, *children: dict[str, Any], **patience: float) -> Run:
+    async def start(
+        self, *children: dict[str, Any], hangup: Any = signal.SIG_DFL, **patience: float
+    ) -> Run:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(Path(__file__).with_name("run_table.py")),
@@ -105,6 +107,8 @@ class Runs:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            # The tests themselves may run under nohup, which the supervisor heeds.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup),
         )
         run = Run(process)
         self._all.append(run)
@@ -174,6 +178,17 @@ async def test_a_signal_reaches_all_and_ends_with_0(runs: Runs, number: signal.S
 
     assert await run.end() == 0
     assert run.said("first") == run.said("second") == ["alive", "ending", "ended"]
+
+
+async def test_under_nohup_a_closed_terminal_ends_nothing(runs: Runs) -> None:
+    code = "import time; print('alive'); time.sleep(0.5); print('goes on'); time.sleep(600)"
+    run = await runs.start({"name": "lives", "code": code}, hangup=signal.SIG_IGN)
+    await run.until("alive")
+    run.process.send_signal(signal.SIGHUP)
+    await run.until("goes on")
+    run.process.terminate()
+
+    assert await run.end() == 0
 
 
 async def test_whoever_depends_on_others_ends_before_them(runs: Runs) -> None:

@@ -52,10 +52,10 @@ async def test_what_all_workers_see_alike_is_told_once_and_not_added_up(tmp_path
             assert answer.status == 202, await answer.text()
         # One at each of two workers; four wait, and each worker knows of all four.
         await reaches(url, "pointsman_jobs_running", 2)
-        assert await sample(url, "pointsman_jobs_waiting") == 4
+        await reaches(url, "pointsman_jobs_waiting", 4)
         await reaches(url, "pointsman_jobs_total", 6)
         await reaches(url, "pointsman_jobs_waiting", 0)
-        assert await sample(url, "pointsman_job_seconds_count") == 6
+        await reaches(url, "pointsman_job_seconds_count", 6)
 
 
 async def test_what_a_killed_worker_had_in_hand_does_not_run_for_ever(tmp_path: Path) -> None:

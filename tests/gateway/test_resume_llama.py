@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ import aiohttp
 import pytest
 
 from local.weights import MODEL_ID
+from tests.ports import free_port
 from tests.replay.gateway import openai_provider, running, settings
 from tests.replay.server import Play, ReplayServer, openai_stream
 
@@ -29,9 +29,7 @@ pytestmark = [pytest.mark.slow]
 @asynccontextmanager
 async def llama() -> AsyncGenerator[str, None]:
     """Its address, once it answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "LOCAL_PORT": str(port),

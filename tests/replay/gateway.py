@@ -14,6 +14,7 @@ from multidict import CIMultiDictProxy
 
 from gateway.accounts.board import Board
 from gateway.app import build_app, build_runner
+from gateway.leaving import Leaving
 from gateway.place import Place
 from gateway.services import SERVICES, Services
 from gateway.settings import Settings
@@ -118,9 +119,13 @@ async def running(
         try:
             yield Running(f"http://127.0.0.1:{port}", app[SERVICES], runner, session)
         finally:
-            # A connection that was in use a moment ago would be waited for.
             await session.close()
             await let_nobody_in(runner)
+            # Those that a client of the test keeps would be waited for a moment, hundreds of times.
+            for kept in runner.server.connections if runner.server else ():
+                assert isinstance(kept, Leaving)
+                if kept.at_rest:
+                    kept.force_close()
             await runner.cleanup()
             # aiohttp remembers the handlers of its last thousand applications, and so the
             # applications: one for a process, but gigabytes for a run of tests.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from tests.ports import free_port
 from tests.web.site import ROOT
 
 START_S = 60.0
@@ -23,13 +23,6 @@ class Real:
     """Its address."""
     local: str
     """The model's, with /v1."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
