@@ -191,7 +191,8 @@ async def test_cancelling_closes_the_connection_at_once() -> None:
                 await asyncio.sleep(0.005)
 
 
-PACKED = gzip.compress(b"hello world")
+# Without the time: it would be in the tests' names, which each test process collects for itself.
+PACKED = gzip.compress(b"hello world", mtime=0)
 
 
 @pytest.mark.parametrize(
